@@ -1,0 +1,62 @@
+//! `WITH (name = value, …)` to typed configuration.
+//!
+//! A configuration is a struct with `Default`, `Serialize` and `Deserialize`; its defaults tell which
+//! names exist. Unknown names and wrong types are refused here, so that past the planner no code looks
+//! at a string option again.
+
+use std::ops::Range;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
+
+use crate::error::{Error, Result};
+
+/// One option as it was typed: name, value, and where it stands in the statement.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The name.
+    pub name: String,
+    /// The value as JSON.
+    pub value: Json,
+    /// The byte range of the name in the statement.
+    pub span: Range<usize>,
+}
+
+/// Reads the given options over the defaults of `T`.
+///
+/// # Errors
+/// An unknown name (with the nearest known one), a name given twice, or a value of the wrong type.
+pub fn config<T: Default + Serialize + DeserializeOwned>(given: &[Given]) -> Result<T> {
+    let mut fields = fields_of(&T::default())?;
+    let mut seen: Vec<&str> = Vec::new();
+    for option in given {
+        if !fields.contains_key(&option.name) {
+            let known = fields.keys().map(String::as_str);
+            return Err(Error::unknown("option", &option.name, known).at(option.span.clone()));
+        }
+        if seen.contains(&option.name.as_str()) {
+            let message = format!("option `{}` is given twice", option.name);
+            return Err(Error::input("duplicate-option", message).at(option.span.clone()));
+        }
+        seen.push(&option.name);
+        let before = fields.insert(option.name.clone(), option.value.clone());
+        // Reading after each option puts the caret under the one that is wrong.
+        if let Err(error) = serde_json::from_value::<T>(Json::Object(fields.clone())) {
+            let default = before.unwrap_or(Json::Null);
+            let message = format!("option `{}`: {error}", option.name);
+            return Err(Error::input("bad-option", message)
+                .help(format!("the default is {default}"))
+                .at(option.span.clone()));
+        }
+    }
+    Ok(serde_json::from_value(Json::Object(fields))?)
+}
+
+/// The names and default values of a configuration, in the order of its fields.
+pub fn fields_of<T: Serialize>(config: &T) -> Result<Map<String, Json>> {
+    match serde_json::to_value(config)? {
+        Json::Object(fields) => Ok(fields),
+        other => Err(Error::internal(format!("a configuration must be a struct, not {other}"))),
+    }
+}
