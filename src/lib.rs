@@ -1,1 +1,12 @@
-//! sidql.
+//! sidql: an embedded database for Semantic IDs.
+
+mod error;
+mod index;
+mod kind;
+mod nn;
+mod options;
+mod policy;
+mod progress;
+mod value;
+
+pub use error::{Error, Kind as ErrorKind, Result};

@@ -1,1 +1,6 @@
 //! The language of sidql.
+
+pub mod ast;
+pub mod report;
+pub mod span;
+pub mod suggest;

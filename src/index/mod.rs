@@ -1,0 +1,5 @@
+//! Structures derived from the file and held in memory: the catalogue of a generation and its trie.
+
+mod catalogue;
+
+pub(crate) use catalogue::Catalogue;
