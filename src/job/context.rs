@@ -1,0 +1,77 @@
+//! What running work may touch.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use sidql_storage::{JobNo, Read, Store, Write, blobs, jobs};
+
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::progress::{Checkpoint, Progress};
+
+/// How often work is asked to save its place.
+const SAVE_EVERY: Duration = Duration::from_secs(10);
+
+/// The store, the caches, the progress and the checkpoint slot of one running job.
+pub(crate) struct Context<'a> {
+    /// The file.
+    pub(crate) store: &'a Store,
+    /// What is kept ready in memory.
+    pub(crate) cache: &'a Cache,
+    /// Where the work reports and learns that it should stop.
+    pub(crate) progress: &'a Progress,
+    /// Where the work saves its place.
+    pub(crate) slot: Slot<'a>,
+}
+
+impl Context<'_> {
+    /// A snapshot.
+    pub(crate) fn read(&self) -> Result<Read> {
+        Ok(self.store.read()?)
+    }
+
+    /// The write transaction.
+    pub(crate) fn write(&self) -> Result<Write> {
+        Ok(self.store.write()?)
+    }
+}
+
+/// The checkpoint of a job, a blob in the file.
+pub(crate) struct Slot<'a> {
+    store: &'a Store,
+    job: JobNo,
+    saved: Cell<Instant>,
+}
+
+impl<'a> Slot<'a> {
+    /// The slot of a job.
+    pub(crate) fn new(store: &'a Store, job: JobNo) -> Self {
+        Slot { store, job, saved: Cell::new(Instant::now()) }
+    }
+}
+
+impl Checkpoint for Slot<'_> {
+    fn load(&self) -> Result<Option<Vec<u8>>> {
+        let read = self.store.read()?;
+        let blob = jobs::get(&read, self.job)?.and_then(|job| job.checkpoint);
+        Ok(blob.map(|blob| blobs::get(&read, blob)).transpose()?)
+    }
+
+    fn save(&self, state: &[u8]) -> Result<()> {
+        let write = self.store.write()?;
+        if let Some(mut job) = jobs::get(&write, self.job)? {
+            if let Some(old) = job.checkpoint.take() {
+                blobs::delete(&write, old)?;
+            }
+            job.checkpoint = Some(blobs::put(&write, state)?);
+            jobs::update(&write, &job)?;
+            write.commit()?;
+        }
+        self.saved.set(Instant::now());
+        Ok(())
+    }
+
+    fn due(&self) -> bool {
+        self.saved.get().elapsed() >= SAVE_EVERY
+    }
+}

@@ -1,0 +1,131 @@
+//! The queue as the file keeps it: enqueue, claim, finish, and what a kill left behind.
+
+use sidql_storage::{JobNo, JobRecord, JobState, Store, blobs, jobs};
+
+use super::{Answer, Spec};
+use crate::clock::now_ms;
+use crate::error::{Error, Kind, Result};
+use crate::progress::Snapshot;
+
+/// Writes a new job into the queue.
+pub(crate) fn enqueue(store: &Store, spec: &Spec, statement: &str) -> Result<JobNo> {
+    let write = store.write()?;
+    let record = JobRecord {
+        kind: spec.kind.to_owned(),
+        statement: statement.to_owned(),
+        spec: spec.json.clone(),
+        created_ms: now_ms(),
+        ..JobRecord::default()
+    };
+    let number = jobs::insert(&write, record)?;
+    write.commit()?;
+    Ok(number)
+}
+
+/// A job by number.
+pub(crate) fn find(store: &Store, number: JobNo) -> Result<JobRecord> {
+    let read = store.read()?;
+    jobs::get(&read, number)?.ok_or_else(|| {
+        Error::input("unknown-job", format!("there is no job {number}"))
+            .help("SHOW JOBS lists them")
+    })
+}
+
+/// Puts a stopped job back into the queue.
+pub(crate) fn requeue(store: &Store, number: JobNo) -> Result<JobRecord> {
+    let record = find(store, number)?;
+    match record.state {
+        JobState::Interrupted | JobState::Cancelled | JobState::Failed => {}
+        state => {
+            let message = format!("job {number} is {} and cannot be resumed", state.name());
+            return Err(Error::input("not-resumable", message)
+                .help("interrupted, cancelled and failed jobs can"));
+        }
+    }
+    change(store, number, |job| {
+        job.state = JobState::Queued;
+        job.error = None;
+        job.finished_ms = None;
+    })
+}
+
+/// Marks a job as running.
+pub(crate) fn claim(store: &Store, number: JobNo) -> Result<JobRecord> {
+    change(store, number, |job| {
+        job.state = JobState::Running;
+        job.started_ms = Some(now_ms());
+    })
+}
+
+/// Records how a job ended. A checkpoint is kept while the job can still be resumed.
+pub(crate) fn finish(
+    store: &Store,
+    number: JobNo,
+    end: &Result<Answer>,
+    closing: bool,
+    last: &Snapshot,
+) -> Result<()> {
+    let write = store.write()?;
+    let Some(mut job) = jobs::get(&write, number)? else { return Ok(()) };
+    job.finished_ms = Some(now_ms());
+    (job.stage, job.done, job.total) = (last.stage.clone(), last.done, last.total);
+    match end {
+        Ok(answer) => {
+            job.state = JobState::Done;
+            job.message.clone_from(&answer.message);
+            job.result = Some(serde_json::to_string(answer)?);
+            if let Some(blob) = job.checkpoint.take() {
+                blobs::delete(&write, blob)?;
+            }
+        }
+        Err(error) if error.is_cancelled() && closing => job.state = JobState::Interrupted,
+        Err(error) if error.is_cancelled() => job.state = JobState::Cancelled,
+        Err(error) => {
+            job.state = JobState::Failed;
+            job.message = error.message().to_owned();
+            job.error = Some(error.to_string());
+        }
+    }
+    jobs::update(&write, &job)?;
+    write.commit()?;
+    Ok(())
+}
+
+/// Marks what was queued or running when the last process ended as interrupted.
+pub(crate) fn mark_interrupted(store: &Store) -> Result<()> {
+    let stranded: Vec<JobRecord> = jobs::all(&store.read()?)?
+        .into_iter()
+        .filter(|job| matches!(job.state, JobState::Queued | JobState::Running))
+        .collect();
+    if stranded.is_empty() {
+        return Ok(());
+    }
+    let write = store.write()?;
+    for mut job in stranded {
+        job.state = JobState::Interrupted;
+        jobs::update(&write, &job)?;
+    }
+    write.commit()?;
+    Ok(())
+}
+
+/// The error of a job that failed in an earlier process.
+pub(crate) fn stored_error(job: &JobRecord) -> Error {
+    let message = job.error.clone().unwrap_or_else(|| job.message.clone());
+    Error::new(Kind::Retry, "job-failed", format!("job {} failed: {message}", job.number))
+        .help(format!("RESUME JOB {} tries again", job.number))
+}
+
+fn change(
+    store: &Store,
+    number: JobNo,
+    how: impl FnOnce(&mut JobRecord),
+) -> Result<JobRecord> {
+    let write = store.write()?;
+    let mut job = jobs::get(&write, number)?
+        .ok_or_else(|| Error::internal(format!("job {number} vanished")))?;
+    how(&mut job);
+    jobs::update(&write, &job)?;
+    write.commit()?;
+    Ok(job)
+}

@@ -1,0 +1,432 @@
+//! Predicates and projections with names resolved and types checked.
+
+use sidql_grammar::ast::{self, Binary, Level, Literal, SidPattern};
+use sidql_grammar::span::{Span, Spanned};
+
+use super::function::{self, Function};
+use super::scope::Scope;
+use crate::error::{Error, Result};
+use crate::value::{Sid, Value};
+
+/// A resolved expression, evaluated over one row of sources (see `scope.rs`).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Expr {
+    /// A value known now.
+    Const(Value),
+    /// The value of a source of the row.
+    Source(usize),
+    /// Three-valued NOT.
+    Not(Box<Expr>),
+    /// Minus.
+    Negate(Box<Expr>),
+    /// Three-valued AND.
+    And(Box<Expr>, Box<Expr>),
+    /// Three-valued OR.
+    Or(Box<Expr>, Box<Expr>),
+    /// A comparison of two values of one type.
+    Compare(Comparison, Box<Expr>, Box<Expr>),
+    /// `LIKE`, the pattern on the right.
+    Like(Box<Expr>, Box<Expr>),
+    /// `CONTAINS`, the element or substring on the right.
+    Contains(Box<Expr>, Box<Expr>),
+    /// `IN (…)`
+    In(Box<Expr>, Vec<Expr>),
+    /// `IS NULL`
+    IsNull(Box<Expr>),
+    /// A SID lies under one of the patterns; with `whole`, it has no further levels.
+    Under { sid: Box<Expr>, patterns: Vec<SidPattern>, whole: bool },
+    /// The first levels of a SID.
+    Prefix(Box<Expr>, usize),
+    /// A scalar function.
+    Call(&'static Function, Vec<Expr>),
+}
+
+/// An order relation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Eq,
+    Ne,
+    Lt,
+    Le,
+    Gt,
+    Ge,
+}
+
+impl Comparison {
+    /// Whether an ordering satisfies the relation.
+    pub(crate) fn holds(self, ordering: std::cmp::Ordering) -> bool {
+        match self {
+            Comparison::Eq => ordering.is_eq(),
+            Comparison::Ne => ordering.is_ne(),
+            Comparison::Lt => ordering.is_lt(),
+            Comparison::Le => ordering.is_le(),
+            Comparison::Gt => ordering.is_gt(),
+            Comparison::Ge => ordering.is_ge(),
+        }
+    }
+
+    /// The sign, as `EXPLAIN` prints it.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Comparison::Eq => "=",
+            Comparison::Ne => "!=",
+            Comparison::Lt => "<",
+            Comparison::Le => "<=",
+            Comparison::Gt => ">",
+            Comparison::Ge => ">=",
+        }
+    }
+}
+
+/// The type of an expression, as far as it is known before the statement runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Type {
+    /// Null, or a column whose values vary.
+    Any,
+    Bool,
+    Number,
+    Text,
+    List,
+    Sid,
+    Vector,
+    Bytes,
+}
+
+impl Type {
+    /// The word in errors.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Type::Any => "any",
+            Type::Bool => "bool",
+            Type::Number => "number",
+            Type::Text => "text",
+            Type::List => "list",
+            Type::Sid => "sid",
+            Type::Vector => "vector",
+            Type::Bytes => "bytes",
+        }
+    }
+
+    /// The type of a value.
+    pub(crate) fn of(value: &Value) -> Type {
+        match value {
+            Value::Null => Type::Any,
+            Value::Bool(_) => Type::Bool,
+            Value::Int(_) | Value::Float(_) => Type::Number,
+            Value::Text(_) => Type::Text,
+            Value::List(_) => Type::List,
+            Value::Sid(_) => Type::Sid,
+            Value::Vector(_) => Type::Vector,
+            Value::Bytes(_) => Type::Bytes,
+        }
+    }
+
+    fn meets(self, other: Type) -> bool {
+        self == other || self == Type::Any || other == Type::Any
+    }
+}
+
+/// A resolved expression and its type.
+pub(crate) type Typed = (Expr, Type);
+
+/// Resolves an expression within a scope.
+pub(crate) fn resolve(scope: &mut Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<Typed> {
+    let span = expr.span.clone();
+    let typed = match &expr.node {
+        ast::Expr::Literal(literal) => constant(literal_value(literal, &span)?),
+        ast::Expr::Param(param) => constant(scope.params().get(param)?.clone()),
+        ast::Expr::Column(name) => scope.column(name)?,
+        ast::Expr::Star => {
+            return Err(Error::input("misplaced-star", "`*` stands for columns, not for a value")
+                .at(span));
+        }
+        ast::Expr::Call { name, args } => return call(scope, name, args).map_err(|e| e.at(span)),
+        ast::Expr::Not(inner) => (Expr::Not(Box::new(condition(scope, inner)?)), Type::Bool),
+        ast::Expr::Negate(inner) => {
+            let value = wanted(scope, inner, Type::Number)?;
+            (Expr::Negate(Box::new(value)), Type::Number)
+        }
+        ast::Expr::Binary { left, op, right } => binary(scope, left, op, right)?,
+        ast::Expr::In { expr, list, negated } => negate(*negated, one_of(scope, expr, list)?),
+        ast::Expr::IsNull { expr, negated } => {
+            let (value, _) = resolve(scope, expr)?;
+            negate(*negated, Expr::IsNull(Box::new(value)))
+        }
+    };
+    Ok(typed)
+}
+
+/// Resolves an expression that must be true or false.
+pub(crate) fn condition(scope: &mut Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<Expr> {
+    wanted(scope, expr, Type::Bool)
+}
+
+fn wanted(scope: &mut Scope<'_>, expr: &Spanned<ast::Expr>, want: Type) -> Result<Expr> {
+    let (resolved, found) = resolve(scope, expr)?;
+    if found.meets(want) {
+        return Ok(resolved);
+    }
+    let message = format!("expected a {}, found a {}", want.name(), found.name());
+    Err(Error::input("type-mismatch", message).at(expr.span.clone()))
+}
+
+fn constant(value: Value) -> Typed {
+    let kind = Type::of(&value);
+    (Expr::Const(value), kind)
+}
+
+fn negate(negated: bool, expr: Expr) -> Typed {
+    (if negated { Expr::Not(Box::new(expr)) } else { expr }, Type::Bool)
+}
+
+/// The value of a literal; a pattern with `*` has none.
+pub(crate) fn literal_value(literal: &Literal, span: &Span) -> Result<Value> {
+    Ok(match literal {
+        Literal::Null => Value::Null,
+        Literal::Bool(bool) => Value::Bool(*bool),
+        Literal::Int(int) => Value::Int(*int),
+        Literal::Float(float) => Value::Float(*float),
+        Literal::Text(text) => Value::Text(text.clone()),
+        Literal::Sid(pattern) if pattern.is_fixed() => {
+            Value::Sid(Sid::new(&pattern.fixed_prefix()).map_err(|e| Error::from(e).at(span.clone()))?)
+        }
+        Literal::Sid(pattern) => {
+            let message = format!("`{pattern}` is a pattern, not one sid");
+            return Err(Error::input("pattern-as-value", message)
+                .help("compare a pattern with prefix: `WHERE prefix = a1.*.c3`")
+                .at(span.clone()));
+        }
+    })
+}
+
+fn binary(
+    scope: &mut Scope<'_>,
+    left: &Spanned<ast::Expr>,
+    op: &Spanned<Binary>,
+    right: &Spanned<ast::Expr>,
+) -> Result<Typed> {
+    let boxed = |l: Expr, r: Expr| (Box::new(l), Box::new(r));
+    let expr = match op.node {
+        Binary::And => {
+            let (l, r) = boxed(condition(scope, left)?, condition(scope, right)?);
+            Expr::And(l, r)
+        }
+        Binary::Or => {
+            let (l, r) = boxed(condition(scope, left)?, condition(scope, right)?);
+            Expr::Or(l, r)
+        }
+        Binary::Like | Binary::NotLike => {
+            let (l, r) = boxed(wanted(scope, left, Type::Text)?, wanted(scope, right, Type::Text)?);
+            return Ok(negate(op.node == Binary::NotLike, Expr::Like(l, r)));
+        }
+        Binary::Contains => contains(scope, left, right)?,
+        Binary::Eq => compare(scope, left, Comparison::Eq, right)?,
+        Binary::Ne => compare(scope, left, Comparison::Ne, right)?,
+        Binary::Lt => compare(scope, left, Comparison::Lt, right)?,
+        Binary::Le => compare(scope, left, Comparison::Le, right)?,
+        Binary::Gt => compare(scope, left, Comparison::Gt, right)?,
+        Binary::Ge => compare(scope, left, Comparison::Ge, right)?,
+        other => return Err(Error::internal(format!("operator {other:?} has no meaning"))),
+    };
+    Ok((expr, Type::Bool))
+}
+
+fn contains(
+    scope: &mut Scope<'_>,
+    left: &Spanned<ast::Expr>,
+    right: &Spanned<ast::Expr>,
+) -> Result<Expr> {
+    let (container, kind) = resolve(scope, left)?;
+    if !matches!(kind, Type::List | Type::Text | Type::Any) {
+        let message = format!("CONTAINS looks into a list or a text, not a {}", kind.name());
+        return Err(Error::input("type-mismatch", message).at(left.span.clone()));
+    }
+    let element = wanted(scope, right, Type::Text)?;
+    Ok(Expr::Contains(Box::new(container), Box::new(element)))
+}
+
+fn compare(
+    scope: &mut Scope<'_>,
+    left: &Spanned<ast::Expr>,
+    comparison: Comparison,
+    right: &Spanned<ast::Expr>,
+) -> Result<Expr> {
+    if let Some((sid, whole)) = sid_side(scope, left)? {
+        let pattern = pattern_of(scope, right)?;
+        let under = Expr::Under { sid: Box::new(sid), patterns: vec![pattern], whole };
+        return match comparison {
+            Comparison::Eq => Ok(under),
+            Comparison::Ne => Ok(Expr::Not(Box::new(under))),
+            _ => Err(Error::input("unordered", "sids are compared by = and != only")
+                .help("a prefix is a range already: `WHERE prefix = a1.b3`")
+                .at(left.span.clone())),
+        };
+    }
+    let (l, left_type) = resolve(scope, left)?;
+    let (r, right_type) = resolve(scope, right)?;
+    check_comparable(left_type, right_type, &right.span)?;
+    Ok(Expr::Compare(comparison, Box::new(l), Box::new(r)))
+}
+
+fn check_comparable(left: Type, right: Type, at: &Span) -> Result<()> {
+    let message = match (left, right) {
+        (Type::Vector | Type::Bytes, _) | (_, Type::Vector | Type::Bytes) => {
+            "vectors and bytes cannot be compared".to_owned()
+        }
+        (Type::List, other) if other != Type::Any => {
+            return Err(Error::input("type-mismatch", "a list is not compared as a whole")
+                .help("ask for an element: `WHERE categories CONTAINS 'Soccer'`")
+                .at(at.clone()));
+        }
+        _ if left.meets(right) => return Ok(()),
+        _ => format!("a {} cannot be compared with a {}", left.name(), right.name()),
+    };
+    Err(Error::input("type-mismatch", message).at(at.clone()))
+}
+
+fn one_of(
+    scope: &mut Scope<'_>,
+    expr: &Spanned<ast::Expr>,
+    list: &[Spanned<ast::Expr>],
+) -> Result<Expr> {
+    if let Some((sid, whole)) = sid_side(scope, expr)? {
+        let patterns = list.iter().map(|one| pattern_of(scope, one)).collect::<Result<_>>()?;
+        return Ok(Expr::Under { sid: Box::new(sid), patterns, whole });
+    }
+    let (value, kind) = resolve(scope, expr)?;
+    let mut among = Vec::with_capacity(list.len());
+    for one in list {
+        let (candidate, found) = resolve(scope, one)?;
+        check_comparable(kind, found, &one.span)?;
+        among.push(candidate);
+    }
+    Ok(Expr::In(Box::new(value), among))
+}
+
+/// The left side of a comparison that speaks of SIDs: the SID, and whether it must match as a whole.
+///
+/// `prefix` and `prefix('codebook')` match what lies under the pattern; `sid`, `sid(…)` and `prefix(n)` the whole.
+fn sid_side(scope: &mut Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<Option<(Expr, bool)>> {
+    let at = |error: Error| error.at(expr.span.clone());
+    match &expr.node {
+        ast::Expr::Column(name) if name.eq_ignore_ascii_case("prefix") && scope.has_sids() => {
+            Ok(Some((scope.sid(None, None).map_err(at)?, false)))
+        }
+        ast::Expr::Call { name, args } if name.node.eq_ignore_ascii_case("prefix") && scope.has_sids() => {
+            if let [codebook] = args.as_slice()
+                && let Some(codebook) = text_argument(codebook)
+            {
+                return Ok(Some((scope.sid(Some(codebook), None).map_err(at)?, false)));
+            }
+            Ok(Some((resolve(scope, expr)?.0, true)))
+        }
+        ast::Expr::Column(_) | ast::Expr::Call { .. } => match resolve(scope, expr)? {
+            (sid, Type::Sid) => Ok(Some((sid, true))),
+            _ => Ok(None),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// The right side of such a comparison: a pattern, written out or given as a parameter or text.
+fn pattern_of(scope: &Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<SidPattern> {
+    let text_pattern = |text: &str| {
+        sidql_grammar::parse_sid(text).ok_or_else(|| {
+            Error::input("bad-sid", format!("`{text}` is not a sid"))
+                .help("a sid is written a1.b33.c192")
+                .at(expr.span.clone())
+        })
+    };
+    match &expr.node {
+        ast::Expr::Literal(Literal::Sid(pattern)) => Ok(pattern.clone()),
+        ast::Expr::Literal(Literal::Text(text)) => text_pattern(text),
+        ast::Expr::Param(param) => match scope.params().get(param)? {
+            Value::Sid(sid) => {
+                Ok(SidPattern { levels: sid.codes().iter().map(|code| Level::Code(*code)).collect() })
+            }
+            Value::Text(text) => text_pattern(text),
+            other => Err(Error::input(
+                "type-mismatch",
+                format!("expected a sid, found a {}", other.type_name()),
+            )
+            .at(expr.span.clone())),
+        },
+        _ => Err(Error::input("bad-sid", "expected a sid such as a1.b33 here").at(expr.span.clone())),
+    }
+}
+
+fn text_argument(expr: &Spanned<ast::Expr>) -> Option<&str> {
+    match &expr.node {
+        ast::Expr::Literal(Literal::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
+fn call(
+    scope: &mut Scope<'_>,
+    name: &ast::Name,
+    args: &[Spanned<ast::Expr>],
+) -> Result<Typed> {
+    let lower = name.node.to_lowercase();
+    match lower.as_str() {
+        "sid" if scope.has_sids() => Ok((sid_call(scope, args)?, Type::Sid)),
+        "prefix" if scope.has_sids() => prefix_call(scope, args),
+        "embedding" if scope.has_sids() => {
+            let [space] = args else { return Err(arity("embedding", "the name of a space")) };
+            let space = text_argument(space)
+                .ok_or_else(|| arity("embedding", "the name of a space, in quotes"))?;
+            Ok((scope.embedding(space)?, Type::Vector))
+        }
+        _ => {
+            if super::aggregate::is_aggregate(&lower) {
+                let message = format!("the aggregate `{lower}` is not allowed here");
+                return Err(Error::input("misplaced-aggregate", message)
+                    .help("aggregates stand in the projection or in ORDER BY"));
+            }
+            let function = function::find(&lower).map_err(|e| e.at(name.span.clone()))?;
+            let args: Vec<Expr> =
+                args.iter().map(|arg| Ok(resolve(scope, arg)?.0)).collect::<Result<_>>()?;
+            if !function.arity.contains(&args.len()) {
+                return Err(arity(function.name, function.takes));
+            }
+            Ok((Expr::Call(function, args), function.gives))
+        }
+    }
+}
+
+fn arity(name: &str, takes: &str) -> Error {
+    Error::input("wrong-arguments", format!("{name}() takes {takes}"))
+}
+
+fn sid_call(scope: &mut Scope<'_>, args: &[Spanned<ast::Expr>]) -> Result<Expr> {
+    let wrong = || arity("sid", "a codebook in quotes and perhaps a generation: sid('full', 2)");
+    match args {
+        [] => scope.sid(None, None),
+        [codebook] => scope.sid(Some(text_argument(codebook).ok_or_else(wrong)?), None),
+        [codebook, generation] => {
+            let ordinal = match &generation.node {
+                ast::Expr::Literal(Literal::Int(int)) => u32::try_from(*int).ok(),
+                _ => None,
+            };
+            scope.sid(
+                Some(text_argument(codebook).ok_or_else(wrong)?),
+                Some(ordinal.ok_or_else(wrong)?),
+            )
+        }
+        _ => Err(wrong()),
+    }
+}
+
+fn prefix_call(scope: &mut Scope<'_>, args: &[Spanned<ast::Expr>]) -> Result<Typed> {
+    let wrong = || arity("prefix", "a number of levels: prefix(2) or prefix('full', 2)");
+    let (codebook, levels) = match args {
+        [levels] => (None, levels),
+        [codebook, levels] => (Some(text_argument(codebook).ok_or_else(wrong)?), levels),
+        _ => return Err(wrong()),
+    };
+    let levels = match &levels.node {
+        ast::Expr::Literal(Literal::Int(int)) if *int >= 1 => *int as usize,
+        _ => return Err(wrong()),
+    };
+    Ok((Expr::Prefix(Box::new(scope.sid(codebook, None)?), levels), Type::Sid))
+}

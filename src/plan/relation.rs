@@ -1,0 +1,149 @@
+//! The relations that SELECT reads, with their columns.
+
+use super::expr::Type;
+use crate::error::{Error, Result};
+
+/// A relation. `items` has the metadata fields beside its own columns; the others are fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relation {
+    Items,
+    Interactions,
+    Users,
+    Codes,
+    Codebooks,
+    Generations,
+    Policies,
+    Spaces,
+    Jobs,
+    Evaluations,
+}
+
+/// A column of a relation other than `items`.
+pub(crate) type Column = (&'static str, Type);
+
+impl Relation {
+    /// Every relation, in the order of `SHOW RELATIONS`.
+    pub(crate) const ALL: &'static [Relation] = &[
+        Relation::Items,
+        Relation::Interactions,
+        Relation::Users,
+        Relation::Codes,
+        Relation::Codebooks,
+        Relation::Generations,
+        Relation::Policies,
+        Relation::Spaces,
+        Relation::Jobs,
+        Relation::Evaluations,
+    ];
+
+    /// The name typed in statements.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Relation::Items => "items",
+            Relation::Interactions => "interactions",
+            Relation::Users => "users",
+            Relation::Codes => "codes",
+            Relation::Codebooks => "codebooks",
+            Relation::Generations => "generations",
+            Relation::Policies => "policies",
+            Relation::Spaces => "spaces",
+            Relation::Jobs => "jobs",
+            Relation::Evaluations => "evaluations",
+        }
+    }
+
+    /// One sentence for `SHOW RELATIONS`.
+    pub(crate) fn summary(self) -> &'static str {
+        match self {
+            Relation::Items => "the catalogue: one row an item, with its metadata and its sid",
+            Relation::Interactions => "what users did, oldest first for each user",
+            Relation::Users => "users and the length of their histories",
+            Relation::Codes => "the sid tree of the codebook in use: one row a node",
+            Relation::Codebooks => "codebooks and their published generations",
+            Relation::Generations => "every generation of every codebook",
+            Relation::Policies => "policies and the generations they were trained on",
+            Relation::Spaces => "embedding spaces of the items",
+            Relation::Jobs => "long work: queued, running, done",
+            Relation::Evaluations => "what policies scored",
+        }
+    }
+
+    /// The columns; those of `items` that every catalogue has.
+    pub(crate) fn columns(self) -> &'static [Column] {
+        use Type::{Any, List, Number, Sid, Text};
+        match self {
+            Relation::Items => &[("id", Text)],
+            Relation::Interactions => {
+                &[("user", Text), ("item", Text), ("time", Number), ("kind", Text), ("weight", Number)]
+            }
+            Relation::Users => &[("id", Text), ("interactions", Number)],
+            Relation::Codes => {
+                &[("prefix", Sid), ("level", Number), ("items", Number), ("children", Number)]
+            }
+            Relation::Codebooks => &[
+                ("name", Text),
+                ("kind", Text),
+                ("space", Text),
+                ("published", Number),
+                ("generations", Number),
+                ("config", Text),
+            ],
+            Relation::Generations => &[
+                ("codebook", Text),
+                ("generation", Number),
+                ("state", Text),
+                ("kind", Text),
+                ("levels", Number),
+                ("sizes", List),
+                ("items", Number),
+                ("created", Text),
+            ],
+            Relation::Policies => &[
+                ("name", Text),
+                ("kind", Text),
+                ("codebook", Text),
+                ("generation", Number),
+                ("state", Text),
+                ("trained", Text),
+                ("config", Text),
+            ],
+            Relation::Spaces => &[
+                ("name", Text),
+                ("dim", Number),
+                ("vectors", Number),
+                ("encoder", Text),
+                ("created", Text),
+                ("config", Text),
+            ],
+            Relation::Jobs => &[
+                ("job", Number),
+                ("kind", Text),
+                ("state", Text),
+                ("stage", Text),
+                ("done", Number),
+                ("total", Number),
+                ("seconds", Number),
+                ("message", Text),
+                ("statement", Text),
+            ],
+            Relation::Evaluations => &[
+                ("evaluation", Number),
+                ("policy", Text),
+                ("split", Text),
+                ("users", Number),
+                ("metrics", Any),
+                ("generation", Number),
+                ("created", Text),
+                ("config", Text),
+            ],
+        }
+    }
+
+    /// Finds a relation by name.
+    pub(crate) fn find(name: &str) -> Result<Relation> {
+        let known = Relation::ALL.iter().copied();
+        known.clone().find(|relation| relation.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
+            Error::unknown("relation", name, known.map(Relation::name).collect::<Vec<_>>())
+        })
+    }
+}

@@ -1,0 +1,442 @@
+//! SELECT: what each name means, and by which path the rows are reached.
+
+use sidql_grammar::ast::{self, NearTarget};
+use sidql_grammar::span::Spanned;
+use sidql_storage::{GenerationNo, Space, View, items, sids};
+
+use super::aggregate::{self, Aggregate};
+use super::bind::Catalog;
+use super::expr::{Expr, condition, resolve};
+use super::operand;
+use super::relation::Relation;
+use super::scope::{Scope, Source};
+use crate::error::{Error, Result};
+use crate::value::{Sid, Value};
+
+/// How many rows NEAR gives without LIMIT.
+pub(crate) const NEAR_LIMIT: usize = 10;
+
+/// A resolved SELECT.
+#[derive(Clone, Debug)]
+pub(crate) struct Select {
+    /// The relation.
+    pub(crate) relation: Relation,
+    /// What each row must bring; expressions of `filter`, `keys` and `aggregates` read it, and without
+    /// grouping those of `columns` and `order` too.
+    pub(crate) sources: Vec<Source>,
+    /// The path to the rows.
+    pub(crate) access: Access,
+    /// What a row must satisfy.
+    pub(crate) filter: Option<Expr>,
+    /// The ranking by an embedding.
+    pub(crate) near: Option<Near>,
+    /// The grouping. With it, `columns` and `order` read a row of keys followed by aggregates.
+    pub(crate) group: Option<Group>,
+    /// The projection.
+    pub(crate) columns: Vec<(String, Expr)>,
+    /// The order: an expression, and whether it descends.
+    pub(crate) order: Vec<(Expr, bool)>,
+    /// At most this many rows.
+    pub(crate) limit: Option<usize>,
+    /// After leaving out this many.
+    pub(crate) offset: usize,
+    /// How many rows the access path is expected to read.
+    pub(crate) expected: u64,
+}
+
+/// A path to rows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Access {
+    /// Every row.
+    Scan,
+    /// Items by id.
+    Ids(Vec<String>),
+    /// Items whose SIDs begin with one of these prefixes, none of which begins with another.
+    Prefixes {
+        /// The codebook, for `EXPLAIN`.
+        codebook: String,
+        /// The generation.
+        generation: GenerationNo,
+        /// The prefixes, ascending.
+        prefixes: Vec<Vec<u16>>,
+    },
+}
+
+/// Ranking by similarity to a target.
+#[derive(Clone, Debug)]
+pub(crate) struct Near {
+    /// The embedding space.
+    pub(crate) space: Space,
+    /// What to be near to.
+    pub(crate) target: Target,
+}
+
+/// What NEAR measures from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Target {
+    /// The vector of an item, by id.
+    Item(String),
+    /// A vector.
+    Vector(Vec<f32>),
+    /// A text, embedded by the encoder of the space.
+    Text(String),
+    /// A SID: tree first, codewords next.
+    Sid {
+        /// The SID or prefix.
+        sid: Sid,
+        /// The generation it is read in.
+        generation: GenerationNo,
+    },
+}
+
+/// Grouping.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    /// The keys.
+    pub(crate) keys: Vec<Expr>,
+    /// The aggregates.
+    pub(crate) aggregates: Vec<Aggregate>,
+}
+
+/// Resolves a SELECT.
+pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select> {
+    let relation =
+        Relation::find(&select.from.node).map_err(|e| e.at(select.from.span.clone()))?;
+    let near = select.near.as_ref().map(|near| plan_near(catalog, relation, near)).transpose()?;
+    let mut scope = Scope::new(catalog, relation);
+    if near.is_some() {
+        scope = scope.with_score();
+    }
+    let filter = select.filter.as_ref().map(|f| condition(&mut scope, f)).transpose()?;
+    let grouped = !select.group_by.is_empty()
+        || select.columns.iter().any(|column| aggregate::occurs(&column.expr.node));
+    let (group, columns, order) = if grouped {
+        plan_grouped(&mut scope, select)?
+    } else {
+        let columns = plan_columns(&mut scope, select)?;
+        let order = plan_order(&mut scope, select, &columns)?;
+        (None, columns, order)
+    };
+    let limit = select.limit.as_ref().map(|n| operand::count(catalog, n, "LIMIT")).transpose()?;
+    let offset =
+        select.offset.as_ref().map(|n| operand::count(catalog, n, "OFFSET")).transpose()?;
+    let sources = scope.into_sources();
+    let access = access(catalog, relation, &sources, filter.as_ref())?;
+    let expected = expected(catalog.view, relation, &access)?;
+    Ok(Select {
+        relation,
+        sources,
+        access,
+        filter,
+        limit: limit.or(near.as_ref().map(|_| NEAR_LIMIT)),
+        near,
+        group,
+        columns,
+        order,
+        offset: offset.unwrap_or(0),
+        expected,
+    })
+}
+
+/// Resolves a predicate over items alone, with the path to the rows that satisfy it.
+pub(crate) fn plan_filter(
+    catalog: &Catalog<'_>,
+    filter: Option<&Spanned<ast::Expr>>,
+) -> Result<Select> {
+    let relation = Relation::Items;
+    let mut scope = Scope::new(catalog, relation);
+    let filter = filter.map(|f| condition(&mut scope, f)).transpose()?;
+    let sources = scope.into_sources();
+    let access = access(catalog, relation, &sources, filter.as_ref())?;
+    let expected = expected(catalog.view, relation, &access)?;
+    Ok(Select {
+        relation,
+        sources,
+        access,
+        filter,
+        near: None,
+        group: None,
+        columns: Vec::new(),
+        order: Vec::new(),
+        limit: None,
+        offset: 0,
+        expected,
+    })
+}
+
+fn plan_columns(scope: &mut Scope<'_>, select: &ast::Select) -> Result<Vec<(String, Expr)>> {
+    if select.columns.is_empty() {
+        return scope.star();
+    }
+    let mut columns = Vec::new();
+    for column in &select.columns {
+        if column.expr.node == ast::Expr::Star {
+            columns.extend(scope.star()?);
+        } else {
+            let (expr, _) = resolve(scope, &column.expr)?;
+            columns.push((title(column), expr));
+        }
+    }
+    Ok(columns)
+}
+
+/// The name of a result column: its alias, or the expression as it prints.
+fn title(column: &ast::SelectColumn) -> String {
+    match &column.alias {
+        Some(alias) => alias.node.clone(),
+        None => column.expr.node.to_string(),
+    }
+}
+
+/// What an ORDER BY key refers to when it names a result column: its place.
+fn ordinal(select: &ast::Select, key: &Spanned<ast::Expr>) -> Result<Option<usize>> {
+    match &key.node {
+        ast::Expr::Literal(ast::Literal::Int(int)) => {
+            let at = usize::try_from(*int).unwrap_or(0);
+            if at == 0 || at > select.columns.len().max(1) {
+                let message = format!("there is no result column {int} to order by");
+                return Err(Error::input("bad-order", message).at(key.span.clone()));
+            }
+            Ok(Some(at - 1))
+        }
+        ast::Expr::Column(name) => Ok(select.columns.iter().position(|column| {
+            column.alias.as_ref().is_some_and(|alias| alias.node.eq_ignore_ascii_case(name))
+        })),
+        _ => Ok(None),
+    }
+}
+
+fn plan_order(
+    scope: &mut Scope<'_>,
+    select: &ast::Select,
+    columns: &[(String, Expr)],
+) -> Result<Vec<(Expr, bool)>> {
+    let mut order = Vec::new();
+    for key in &select.order_by {
+        let expr = match ordinal(select, &key.expr)?.and_then(|at| columns.get(at)) {
+            Some((_, expr)) => expr.clone(),
+            None => resolve(scope, &key.expr)?.0,
+        };
+        order.push((expr, key.descending));
+    }
+    Ok(order)
+}
+
+type Grouped = (Option<Group>, Vec<(String, Expr)>, Vec<(Expr, bool)>);
+
+fn plan_grouped(scope: &mut Scope<'_>, select: &ast::Select) -> Result<Grouped> {
+    let mut keys = Vec::new();
+    for key in &select.group_by {
+        keys.push(resolve(scope, key)?.0);
+    }
+    let mut grouping = Grouping { keys: &select.group_by, aggregates: Vec::new() };
+    let mut columns = Vec::new();
+    for column in &select.columns {
+        columns.push((title(column), grouping.resolve(scope, &column.expr)?));
+    }
+    if select.columns.is_empty() {
+        return Err(Error::input("bad-group", "GROUP BY needs a projection")
+            .help("SELECT prefix(2), count(*) FROM items GROUP BY prefix(2)"));
+    }
+    let mut order = Vec::new();
+    for key in &select.order_by {
+        let expr = match ordinal(select, &key.expr)? {
+            Some(at) => columns[at].1.clone(),
+            None => grouping.resolve(scope, &key.expr)?,
+        };
+        order.push((expr, key.descending));
+    }
+    let group = Group { keys, aggregates: grouping.aggregates };
+    Ok((Some(group), columns, order))
+}
+
+/// Rewrites expressions over the rows into expressions over keys and aggregates.
+struct Grouping<'a> {
+    keys: &'a [Spanned<ast::Expr>],
+    aggregates: Vec<Aggregate>,
+}
+
+impl Grouping<'_> {
+    fn resolve(&mut self, scope: &mut Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<Expr> {
+        if let Some(at) = self.keys.iter().position(|key| key.node == expr.node) {
+            return Ok(Expr::Source(at));
+        }
+        match &expr.node {
+            ast::Expr::Call { name, args } if aggregate::is_aggregate(&name.node.to_lowercase()) => {
+                let (aggregate, _) = aggregate::resolve_aggregate(scope, name, args)?;
+                let known = self.aggregates.iter().position(|one| *one == aggregate);
+                let at = known.unwrap_or_else(|| {
+                    self.aggregates.push(aggregate);
+                    self.aggregates.len() - 1
+                });
+                Ok(Expr::Source(self.keys.len() + at))
+            }
+            ast::Expr::Call { name, args } => {
+                let function = super::function::find(&name.node.to_lowercase())
+                    .map_err(|_| Self::loose(expr))?;
+                let args = args.iter().map(|arg| self.resolve(scope, arg)).collect::<Result<_>>()?;
+                Ok(Expr::Call(function, args))
+            }
+            ast::Expr::Negate(inner) => Ok(Expr::Negate(Box::new(self.resolve(scope, inner)?))),
+            ast::Expr::Literal(_) | ast::Expr::Param(_) => Ok(resolve(scope, expr)?.0),
+            _ => Err(Self::loose(expr)),
+        }
+    }
+
+    fn loose(expr: &Spanned<ast::Expr>) -> Error {
+        let message = format!("`{}` is neither grouped nor aggregated", expr.node);
+        Error::input("bad-group", message)
+            .help(format!("add it to GROUP BY, or take min({}) or max({})", expr.node, expr.node))
+            .at(expr.span.clone())
+    }
+}
+
+fn plan_near(catalog: &Catalog<'_>, relation: Relation, near: &ast::Near) -> Result<Near> {
+    let span = near.target.span.clone();
+    if relation != Relation::Items {
+        return Err(Error::input("bad-near", "only items have embeddings to be near by").at(span));
+    }
+    let mut space = match &near.space {
+        Some(name) => Some(catalog.space(&name.node).map_err(|e| e.at(name.span.clone()))?),
+        None => None,
+    };
+    let target = match &near.target.node {
+        NearTarget::Vector(vector) => Target::Vector(vector.iter().map(|x| *x as f32).collect()),
+        NearTarget::Text(text) => Target::Text(operand::text(catalog, text, &span)?),
+        NearTarget::Operand(what) => match operand::value(catalog, what, &span)? {
+            Value::Text(id) => Target::Item(id),
+            Value::Vector(vector) => Target::Vector(vector),
+            Value::Sid(sid) => {
+                let generation = catalog.generation(None, None).map_err(|e| e.at(span.clone()))?;
+                if space.is_none() {
+                    let codebook = catalog.codebook(&generation.codebook)?;
+                    space = Some(catalog.space(&codebook.space)?);
+                }
+                Target::Sid { sid, generation: generation.number }
+            }
+            other => {
+                let message = format!(
+                    "NEAR takes an item id, a sid, a vector or TEXT '…', not a {}",
+                    other.type_name()
+                );
+                return Err(Error::input("type-mismatch", message).at(span));
+            }
+        },
+    };
+    let space = match space {
+        Some(space) => space,
+        None if matches!(target, Target::Text(_)) => catalog.space("text")?,
+        None => catalog.default_space().map_err(|e| e.at(span.clone()))?,
+    };
+    if let Target::Vector(vector) = &target
+        && vector.len() != space.dim as usize
+    {
+        let message =
+            format!("the vector has {} components, space `{}` has {}", vector.len(), space.name, space.dim);
+        return Err(Error::input("wrong-dimension", message).at(span));
+    }
+    Ok(Near { space, target })
+}
+
+/// The cheapest path that reaches every row which the filter can accept.
+fn access(
+    catalog: &Catalog<'_>,
+    relation: Relation,
+    sources: &[Source],
+    filter: Option<&Expr>,
+) -> Result<Access> {
+    let mut best = Access::Scan;
+    if relation != Relation::Items {
+        return Ok(best);
+    }
+    let mut best_rows = expected(catalog.view, relation, &best)?;
+    let mut terms = Vec::new();
+    if let Some(filter) = filter {
+        conjuncts(filter, &mut terms);
+    }
+    for term in terms {
+        if let Some(path) = path_of(catalog, sources, term)? {
+            let rows = expected(catalog.view, relation, &path)?;
+            // On equal terms an index still beats the scan: it reads what it needs and no more.
+            if rows < best_rows || best == Access::Scan {
+                (best, best_rows) = (path, rows);
+            }
+        }
+    }
+    Ok(best)
+}
+
+fn conjuncts<'e>(expr: &'e Expr, terms: &mut Vec<&'e Expr>) {
+    if let Expr::And(left, right) = expr {
+        conjuncts(left, terms);
+        conjuncts(right, terms);
+    } else {
+        terms.push(expr);
+    }
+}
+
+/// The index path of one term, if it has one.
+fn path_of(catalog: &Catalog<'_>, sources: &[Source], term: &Expr) -> Result<Option<Access>> {
+    let source = |expr: &Expr| match expr {
+        Expr::Source(at) => Some(sources[*at]),
+        _ => None,
+    };
+    let text = |expr: &Expr| match expr {
+        Expr::Const(Value::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    Ok(match term {
+        Expr::Under { sid, patterns, .. } => {
+            let sid = if let Expr::Prefix(inner, _) = &**sid { inner } else { sid };
+            let Some(Source::Sid(generation)) = source(sid) else { return Ok(None) };
+            let mut prefixes: Vec<Vec<u16>> =
+                patterns.iter().map(sidql_grammar::ast::SidPattern::fixed_prefix).collect();
+            if prefixes.iter().any(Vec::is_empty) {
+                return Ok(None);
+            }
+            prefixes.sort();
+            prefixes.dedup_by(|longer, shorter| longer.starts_with(shorter));
+            let codebook = sidql_storage::generations::get(catalog.view, generation)?
+                .map(|generation| generation.codebook)
+                .unwrap_or_default();
+            Some(Access::Prefixes { codebook, generation, prefixes })
+        }
+        Expr::Compare(super::expr::Comparison::Eq, left, right) => {
+            match (source(left), text(right), source(right), text(left)) {
+                (Some(Source::Id), Some(id), _, _) | (_, _, Some(Source::Id), Some(id)) => {
+                    Some(Access::Ids(vec![id]))
+                }
+                _ => None,
+            }
+        }
+        Expr::In(expr, list) if source(expr) == Some(Source::Id) => {
+            let mut ids: Option<Vec<String>> = list.iter().map(text).collect();
+            if let Some(ids) = &mut ids {
+                ids.sort();
+                ids.dedup();
+            }
+            ids.map(Access::Ids)
+        }
+        _ => None,
+    })
+}
+
+/// How many rows a path reads: exact for prefixes and ids, the size of the relation for a scan of items.
+fn expected(view: &dyn View, relation: Relation, access: &Access) -> Result<u64> {
+    Ok(match access {
+        Access::Ids(ids) => ids.len() as u64,
+        Access::Prefixes { generation, prefixes, .. } => {
+            let mut rows = 0;
+            for prefix in prefixes {
+                rows += sids::count_under(view, *generation, prefix)?;
+            }
+            rows
+        }
+        Access::Scan => match relation {
+            Relation::Items => items::count(view)?,
+            Relation::Users => sidql_storage::users::count(view)?,
+            Relation::Interactions => sidql_storage::histories::count(view)?,
+            _ => 0,
+        },
+    })
+}
