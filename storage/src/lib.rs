@@ -1,14 +1,40 @@
-//! The file of sidql.
+//! The file of sidql: records to disk and back.
+//!
+//! A [`Store`] is an open file. It hands out [`Read`], a snapshot that never changes, and [`Write`], the
+//! one transaction that may change things; both are a [`View`]. Each table is a module of free functions:
+//! those that look take a `&dyn View`, those that change take a `&Write`.
+//!
+//! ```
+//! use sidql_storage::{Item, Sid, Store, items, sids};
+//! let store = Store::in_memory()?;
+//! let write = store.write()?;
+//! let ball = items::insert(&write, &Item { id: "ball".into(), fields: vec![] })?;
+//! write.commit()?;
+//! assert_eq!(items::number(&store.read()?, "ball")?, Some(ball));
+//! # Ok::<(), sidql_storage::Error>(())
+//! ```
+//!
+//! What lies where, byte by byte, is told in `FORMAT.md`.
 
-/// A dense internal number of an item.
-pub type ItemNo = u64;
+mod codec;
+mod error;
+mod record;
+mod store;
+mod table;
+mod txn;
+mod view;
 
-/// A Semantic ID.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Sid(Vec<u16>);
+pub mod backend;
+pub mod dump;
+pub mod verify;
 
-impl std::fmt::Display for Sid {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
-}
+pub use error::{Error, Result};
+pub use record::*;
+pub use store::{FORMAT, OpenOptions, Store};
+pub use table::counters::Counter;
+pub use table::{
+    TABLES, Table, TableInfo, blobs, codebooks, embeddings, evaluations, fields, generations,
+    histories, items, jobs, policies, settings, sids, spaces, users,
+};
+pub use txn::{Read, TableSpace, Write};
+pub use view::{Bytes, Rows, Stream, Touched, View};

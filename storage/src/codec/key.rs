@@ -1,0 +1,129 @@
+//! Order-preserving keys: fixed-width numbers, most significant byte first.
+
+use std::ops::Bound;
+
+use smallvec::SmallVec;
+
+use crate::error::{Error, Result};
+use crate::record::{GenerationNo, ItemNo};
+use crate::table::Table;
+
+/// A key on its way to the file; short ones need no allocation.
+pub(crate) type Key = SmallVec<[u8; 32]>;
+
+/// Stands before each code of a SID in a key, so that a longer SID sorts after its prefix.
+const MORE: u8 = 1;
+/// Stands after the last code of a SID in a key.
+const END: u8 = 0;
+
+/// A number as a key.
+pub(crate) fn number(number: u64) -> [u8; 8] {
+    number.to_be_bytes()
+}
+
+/// Reads a key that is one number.
+pub(crate) fn read_number(table: Table, key: &[u8]) -> Result<u64> {
+    let bytes =
+        key.try_into().map_err(|_| Error::corrupt(table.name(), key, "not a number key"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// Two numbers as a key: of 4 and 8 bytes.
+pub(crate) fn pair(first: u32, second: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&first.to_be_bytes());
+    key[4..].copy_from_slice(&second.to_be_bytes());
+    key
+}
+
+/// Reads a key made by `pair`.
+pub(crate) fn read_pair(table: Table, key: &[u8]) -> Result<(u32, u64)> {
+    let bad = || Error::corrupt(table.name(), key, "not a key of two numbers");
+    let (first, second) = key.split_at_checked(4).ok_or_else(bad)?;
+    let first = first.try_into().map_err(|_| bad())?;
+    let second = second.try_into().map_err(|_| bad())?;
+    Ok((u32::from_be_bytes(first), u64::from_be_bytes(second)))
+}
+
+/// Two numbers as a key: of 8 and 4 bytes.
+pub(crate) fn parted(number: u64, part: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    key[8..].copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+/// Reads a key made by `parted`.
+pub(crate) fn read_parted(table: Table, key: &[u8]) -> Result<(u64, u32)> {
+    let bad = || Error::corrupt(table.name(), key, "not a key of a number and a part");
+    let (number, part) = key.split_at_checked(8).ok_or_else(bad)?;
+    let number = number.try_into().map_err(|_| bad())?;
+    let part = part.try_into().map_err(|_| bad())?;
+    Ok((u64::from_be_bytes(number), u32::from_be_bytes(part)))
+}
+
+/// The start of all posting keys whose SIDs begin with these codes.
+pub(crate) fn codes(generation: GenerationNo, codes: &[u16]) -> Key {
+    let mut key = Key::new();
+    key.extend_from_slice(&generation.to_be_bytes());
+    for code in codes {
+        key.push(MORE);
+        key.extend_from_slice(&code.to_be_bytes());
+    }
+    key
+}
+
+/// The place of one item in the order of a generation's postings: by SID, then by item.
+pub(crate) fn posting(generation: GenerationNo, sid: &[u16], item: ItemNo) -> Key {
+    let mut key = codes(generation, sid);
+    key.push(END);
+    key.extend_from_slice(&item.to_be_bytes());
+    key
+}
+
+/// The start of the list that holds a SID: the generation and up to `head` codes, ended if the SID is
+/// no longer than that.
+pub(crate) fn list(generation: GenerationNo, sid: &[u16], head: usize) -> Key {
+    let mut key = codes(generation, &sid[..sid.len().min(head)]);
+    if sid.len() < head {
+        key.push(END);
+    }
+    key
+}
+
+/// The generation and the codes of a posting key, of which the first `head` are those of the list.
+pub(crate) fn read_codes(table: Table, key: &[u8]) -> Result<(GenerationNo, Vec<u16>)> {
+    let bad = || Error::corrupt(table.name(), key, "not a posting key");
+    let (generation, mut rest) = key.split_at_checked(4).ok_or_else(bad)?;
+    let generation = u32::from_be_bytes(generation.try_into().map_err(|_| bad())?);
+    let mut codes = Vec::new();
+    loop {
+        match rest {
+            [] => return Ok((generation, codes)),
+            [MORE, high, low, more @ ..] => {
+                codes.push(u16::from_be_bytes([*high, *low]));
+                rest = more;
+            }
+            [END] => return Ok((generation, codes)),
+            [END, item @ ..] if item.len() == 8 => return Ok((generation, codes)),
+            _ => return Err(bad()),
+        }
+    }
+}
+
+/// The first key after all that begin with this prefix.
+pub(crate) fn after(prefix: &[u8]) -> Option<Key> {
+    let mut key = Key::from_slice(prefix);
+    while let Some(last) = key.pop() {
+        if last < u8::MAX {
+            key.push(last + 1);
+            return Some(key);
+        }
+    }
+    None
+}
+
+/// The bound of a range that ends where a prefix ends.
+pub(crate) fn upper(after: Option<&Key>) -> Bound<&[u8]> {
+    after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()))
+}
