@@ -1,8 +1,11 @@
 //! sidql: an embedded database for Semantic IDs.
 
+mod decode;
 mod error;
+mod eval;
 mod index;
 mod kind;
+mod metric;
 mod nn;
 mod options;
 mod policy;

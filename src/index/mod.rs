@@ -1,5 +1,7 @@
 //! Structures derived from the file and held in memory: the catalogue of a generation and its trie.
 
 mod catalogue;
+mod trie;
 
 pub(crate) use catalogue::Catalogue;
+pub(crate) use trie::Trie;

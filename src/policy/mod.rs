@@ -3,6 +3,10 @@
 //! There are two behaviours. A *generator* gives logits over the next code of a SID and is decoded along the
 //! trie; a *scorer* gives a number to every item. Neither needs stubs for the other.
 
+mod item_graph;
+mod popular;
+pub(crate) mod state;
+
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value as Json};
 
@@ -11,7 +15,7 @@ use crate::index::Catalogue;
 use crate::progress::Progress;
 
 /// Every policy that this build knows.
-pub(crate) const KINDS: &[&Kind] = &[];
+pub(crate) const KINDS: &[&Kind] = &[&item_graph::KIND, &popular::KIND];
 
 /// One kind of policy: a constant record.
 pub(crate) struct Kind {
@@ -52,7 +56,7 @@ pub(crate) type History<'a> = &'a [u32];
 
 /// A policy that gives a score to every item.
 pub(crate) trait Score: Send + Sync {
-    /// Learns from the training part of every history, in closed form.
+    /// Learns from histories in closed form. The caller has cut them to their training part.
     fn fit(&mut self, catalogue: &Catalogue, histories: &[Vec<u32>], progress: &Progress)
     -> Result<()>;
 

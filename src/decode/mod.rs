@@ -1,0 +1,235 @@
+//! Answers of a policy: the best items for a history, of either family.
+//!
+//! Generators are decoded along the trie (`beam.rs`), scorers are ranked (`rank.rs`); both answer only what a
+//! predicate allows and a user has not seen (`mask.rs`). `top` is what RECOMMEND asks, `places` what an
+//! evaluation asks, `traced` what EXPLAIN ANALYZE asks.
+
+mod beam;
+mod mask;
+mod place;
+mod rank;
+
+use rayon::prelude::*;
+
+pub(crate) use beam::{Trace, TraceBeam, TraceLevel};
+pub(crate) use mask::Allowed;
+pub(crate) use place::{Placed, places};
+
+use self::beam::{Leaf, Search};
+use self::mask::Scope;
+use self::rank::Best;
+use crate::error::{Error, Result};
+use crate::index::{Catalogue, Trie};
+use crate::policy::{Generate, History, Policy, Score};
+use crate::progress::Progress;
+
+/// The most rows (users times beams) that are decoded together: bounds the caches of a generator.
+const ROWS_MAX: usize = 4096;
+/// The most users that are decoded together: a request to stop is noticed between batches and levels.
+const USERS_MAX: usize = 64;
+
+/// Where an answer comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    /// Who answers.
+    pub(crate) policy: &'a Policy,
+    /// The items.
+    pub(crate) catalogue: &'a Catalogue,
+    /// The trie of the catalogue; a generator needs it.
+    pub(crate) trie: Option<&'a Trie>,
+    /// The items that the predicate allows, counted over the same trie.
+    pub(crate) allowed: &'a Allowed,
+}
+
+/// How to answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// How many items.
+    pub(crate) k: usize,
+    /// Beams of a generator; never fewer than `k` are used.
+    pub(crate) beam: usize,
+    /// Whether a generator scores every allowed item instead of searching.
+    pub(crate) exact: bool,
+    /// Whether the items of the history are left out of the answer.
+    pub(crate) exclude_seen: bool,
+    /// Orders items of equal score.
+    pub(crate) seed: u64,
+}
+
+/// One item of an answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Hit {
+    /// Its position in the catalogue.
+    pub(crate) position: u32,
+    /// The log-probability of its SID, or the scorer's own measure.
+    pub(crate) score: f32,
+}
+
+/// The best items for each history, the best first: `k` of them whenever so many qualify.
+pub(crate) fn top(
+    source: &Source<'_>,
+    histories: &[History<'_>],
+    request: &Request,
+    progress: &Progress,
+) -> Result<Vec<Vec<Hit>>> {
+    match source.policy {
+        Policy::Score(score) => scored(source, score.as_ref(), histories, progress, |_, scores| {
+            best(source, request, scores)
+        }),
+        Policy::Generate(generate) => generated(
+            source,
+            generate.as_ref(),
+            histories,
+            request,
+            progress,
+            |_, scope, leaves| hits(source, request, scope, leaves),
+        ),
+    }
+}
+
+/// The best items for one history, and what happened at each level of the beam. The trace of a scorer or of
+/// exact decoding, which search nothing, is empty.
+pub(crate) fn traced(
+    source: &Source<'_>,
+    history: History<'_>,
+    request: &Request,
+    progress: &Progress,
+) -> Result<(Vec<Hit>, Trace)> {
+    let mut trace = Trace::default();
+    let Policy::Generate(generate) = source.policy else {
+        return Ok((top(source, &[history], request, progress)?.concat(), trace));
+    };
+    if request.exact {
+        return Ok((top(source, &[history], request, progress)?.concat(), trace));
+    }
+    let search = search(source, generate.as_ref(), request, progress)?;
+    let scope = Scope::new(search.trie, source.allowed, seen(history, request));
+    let leaves =
+        search.leaves(&[history], std::slice::from_ref(&scope), Some(&mut trace))?.concat();
+    Ok((hits(source, request, &scope, &leaves), trace))
+}
+
+/// Runs a scorer over histories on every core and hands each one's index and scores to `answer`; scores of
+/// seen items are not treated yet.
+fn scored<T: Send>(
+    source: &Source<'_>,
+    score: &dyn Score,
+    histories: &[History<'_>],
+    progress: &Progress,
+    answer: impl Fn(usize, &Scored<'_>) -> T + Sync,
+) -> Result<Vec<T>> {
+    let buffer = || vec![0.0; source.catalogue.len()];
+    let one = |scores: &mut Vec<f32>, (at, history): (usize, &History<'_>)| {
+        progress.check()?;
+        scores.fill(0.0);
+        score.score(history, scores);
+        Ok(answer(at, &Scored { history, scores }))
+    };
+    if let [history] = histories {
+        return Ok(vec![one(&mut buffer(), (0, history))?]);
+    }
+    histories.par_iter().enumerate().map_init(buffer, one).collect()
+}
+
+/// The scores of every item for one history.
+struct Scored<'a> {
+    history: History<'a>,
+    scores: &'a [f32],
+}
+
+/// Decodes histories in batches on every core and hands each one's index, scope and SIDs to `answer`.
+fn generated<T: Send>(
+    source: &Source<'_>,
+    generate: &dyn Generate,
+    histories: &[History<'_>],
+    request: &Request,
+    progress: &Progress,
+    answer: impl Fn(usize, &Scope<'_>, &[Leaf]) -> T + Sync,
+) -> Result<Vec<T>> {
+    let search = search(source, generate, request, progress)?;
+    let rows = if request.exact { source.allowed.count() } else { search.width };
+    let users = (ROWS_MAX / rows.max(1)).clamp(1, USERS_MAX);
+    let batches: Vec<Vec<T>> = histories
+        .par_chunks(users)
+        .enumerate()
+        .map(|(batch, histories)| {
+            let scopes: Vec<Scope<'_>> = histories
+                .iter()
+                .map(|history| Scope::new(search.trie, source.allowed, seen(history, request)))
+                .collect();
+            let leaves = if request.exact {
+                exhaustive(&search, source.allowed, histories, &scopes)?
+            } else {
+                search.leaves(histories, &scopes, None)?
+            };
+            let users = scopes.iter().zip(&leaves).zip(batch * users..);
+            Ok(users.map(|((scope, leaves), at)| answer(at, scope, leaves)).collect())
+        })
+        .collect::<Result<_>>()?;
+    Ok(batches.into_iter().flatten().collect())
+}
+
+fn search<'a>(
+    source: &Source<'a>,
+    generate: &'a dyn Generate,
+    request: &Request,
+    progress: &'a Progress,
+) -> Result<Search<'a>> {
+    let catalogue = source.catalogue;
+    let trie = source
+        .trie
+        .filter(|_| catalogue.levels() > 0)
+        .ok_or_else(|| Error::internal("a generating policy is decoded without a trie"))?;
+    let width = if request.exact { usize::MAX } else { request.beam.max(request.k).max(1) };
+    Ok(Search { generate, catalogue, trie, width, seed: request.seed, progress })
+}
+
+/// Every SID that qualifies, with its likelihood: a search that drops nothing, over parts of the trie so that
+/// a part has at most about `ROWS_MAX` rows. Prefixes are computed once within a part.
+fn exhaustive(
+    search: &Search<'_>,
+    allowed: &Allowed,
+    histories: &[History<'_>],
+    scopes: &[Scope<'_>],
+) -> Result<Vec<Vec<Leaf>>> {
+    let mut all = vec![Vec::new(); histories.len()];
+    for ranks in allowed.cut(search.trie, ROWS_MAX) {
+        let parts: Vec<Scope<'_>> = scopes.iter().map(|s| s.part(ranks.clone())).collect();
+        for (all, part) in all.iter_mut().zip(search.leaves(histories, &parts, None)?) {
+            all.extend(part);
+        }
+    }
+    Ok(all)
+}
+
+/// The items that count as seen.
+fn seen<'a>(history: History<'a>, request: &Request) -> History<'a> {
+    if request.exclude_seen { history } else { &[] }
+}
+
+/// The best items behind SIDs; the items of a bucket share its score.
+fn hits(source: &Source<'_>, request: &Request, scope: &Scope<'_>, leaves: &[Leaf]) -> Vec<Hit> {
+    let mut best = Best::new(request.k, request.seed);
+    for leaf in leaves {
+        for position in scope.items(leaf.node) {
+            best.offer(position, source.catalogue.items[position as usize], leaf.score);
+        }
+    }
+    best.into_hits()
+}
+
+/// The best items of a scorer.
+fn best(source: &Source<'_>, request: &Request, scored: &Scored<'_>) -> Vec<Hit> {
+    let mut seen = seen(scored.history, request).to_vec();
+    seen.sort_unstable();
+    let mut best = Best::new(request.k, request.seed);
+    for (position, (item, score)) in (0..).zip(source.catalogue.items.iter().zip(scored.scores)) {
+        if source.allowed.contains(position) && seen.binary_search(&position).is_err() {
+            best.offer(position, *item, *score);
+        }
+    }
+    best.into_hits()
+}
+
+#[cfg(test)]
+mod tests;

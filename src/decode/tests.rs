@@ -1,0 +1,1 @@
+//! Beam search against brute force over a random generator.

@@ -1,0 +1,1 @@
+//! Evaluation over small worlds, interrupted and resumed.

@@ -1,0 +1,298 @@
+//! The prefix trie over the SIDs of one generation, as flat arrays.
+//!
+//! Items are sorted by SID; their place in that order is their *rank*. Nodes are numbered level by level
+//! (the root is 0), in SID order within a level, so that
+//!
+//! - the children of a node are consecutive nodes, and their codes a slice;
+//! - the items under a node are consecutive ranks.
+//!
+//! The first level, and the second where it pays, also has a dense table from codes to node; below, a child
+//! is found by binary search among its siblings (the layout of STATIC, arXiv 2602.22647). A leaf is a whole
+//! SID; several positions of the catalogue may share it and form a *bucket*.
+
+use std::ops::Range;
+
+use super::Catalogue;
+
+/// A table from a pair of codes to its node is always kept up to this many cells (256 KiB) …
+const DENSE_CELLS: usize = 1 << 16;
+/// … and beyond that while it has at most so many cells for each node of the second level.
+const DENSE_CELLS_PER_NODE: usize = 8;
+/// In a dense table: there is no such node.
+const NONE: u32 = u32::MAX;
+
+/// The trie of one generation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Trie {
+    /// The first node of each level, from the root to one past the leaves.
+    begins: Vec<u32>,
+    /// The code that leads to a node; 0 for the root.
+    codes: Vec<u16>,
+    /// The first child of a node, and one more entry: the children end where those of the next node begin.
+    first_child: Vec<u32>,
+    /// The first rank under a node, and a 0 at the end.
+    first_rank: Vec<u32>,
+    /// Positions of the catalogue in SID order.
+    order: Vec<u32>,
+    /// The rank of each position.
+    ranks: Vec<u32>,
+    /// The leaf of each position.
+    leaves: Vec<u32>,
+    /// Code to node of the first level.
+    first: Vec<u32>,
+    /// Pair of codes, row-major, to node of the second level; empty where it does not pay.
+    second: Vec<u32>,
+    /// The number of codes of the second level.
+    second_size: usize,
+}
+
+impl Trie {
+    /// The node above all others.
+    pub(crate) const ROOT: u32 = 0;
+
+    /// The trie of a catalogue. Linear in items and levels.
+    pub(crate) fn build(catalogue: &Catalogue) -> Self {
+        Trie::of_order(catalogue, sorted(catalogue))
+    }
+
+    /// The trie after items have left and entered; the others keep their codes.
+    ///
+    /// `removed` are positions of the catalogue that this trie was built from, `added` are positions of
+    /// `catalogue`, the one after the change; both ascending. Nothing is sorted again but `added`.
+    pub(crate) fn with_changes(
+        &self,
+        catalogue: &Catalogue,
+        removed: &[u32],
+        added: &[u32],
+    ) -> Self {
+        debug_assert_eq!(self.order.len() - removed.len() + added.len(), catalogue.len());
+        let moved = moved(self.order.len(), removed, catalogue.len(), added);
+        let mut added = added.to_vec();
+        let key = |position: u32| (catalogue.codes_of(position), position);
+        added.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
+
+        let mut order = Vec::with_capacity(catalogue.len());
+        let mut added = added.into_iter().peekable();
+        let stayed = self.order.iter().map(|old| moved[*old as usize]).filter(|new| *new != NONE);
+        for position in stayed {
+            while let Some(new) = added.next_if(|new| key(*new) < key(position)) {
+                order.push(new);
+            }
+            order.push(position);
+        }
+        order.extend(added);
+        Trie::of_order(catalogue, order)
+    }
+
+    /// The number of levels below the root.
+    pub(crate) fn levels(&self) -> usize {
+        self.begins.len().saturating_sub(2)
+    }
+
+    /// The number of items.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The number of nodes, the root included.
+    pub(crate) fn nodes(&self) -> usize {
+        self.codes.len()
+    }
+
+    /// The code that leads to a node from its parent; 0 for the root.
+    pub(crate) fn code(&self, node: u32) -> u16 {
+        self.codes[node as usize]
+    }
+
+    /// The codes of the children of a node, ascending, and the first child; the others follow it.
+    pub(crate) fn children(&self, node: u32) -> (&[u16], u32) {
+        let begin = self.first_child[node as usize];
+        let end = self.first_child[node as usize + 1];
+        (&self.codes[begin as usize..end as usize], begin)
+    }
+
+    /// The child of a node by a code.
+    pub(crate) fn child(&self, node: u32, code: u16) -> Option<u32> {
+        let known = |child: &u32| *child != NONE;
+        if node == Trie::ROOT {
+            return self.first.get(usize::from(code)).copied().filter(known);
+        }
+        if !self.second.is_empty() && node < self.begins[2] {
+            if usize::from(code) >= self.second_size {
+                return None;
+            }
+            let cell = usize::from(self.code(node)) * self.second_size + usize::from(code);
+            return Some(self.second[cell]).filter(known);
+        }
+        let (codes, begin) = self.children(node);
+        codes.binary_search(&code).ok().map(|at| begin + at as u32)
+    }
+
+    /// The node of a prefix of codes; the root for the empty prefix.
+    pub(crate) fn node_of(&self, prefix: &[u16]) -> Option<u32> {
+        prefix.iter().try_fold(Trie::ROOT, |node, code| self.child(node, *code))
+    }
+
+    /// The ranks under a node: a range of `order`.
+    pub(crate) fn items_under(&self, node: u32) -> Range<u32> {
+        let begin = self.first_rank[node as usize];
+        // Only the first node of a level begins at rank 0, so a 0 says that `node` is the last of its level.
+        let end = match self.first_rank[node as usize + 1] {
+            0 => self.order.len() as u32,
+            next => next,
+        };
+        begin..end
+    }
+
+    /// The number of items under a node.
+    pub(crate) fn count(&self, node: u32) -> usize {
+        self.items_under(node).len()
+    }
+
+    /// The positions of the catalogue in SID order; a rank is an index into it.
+    pub(crate) fn order(&self) -> &[u32] {
+        &self.order
+    }
+
+    /// The rank of a position.
+    pub(crate) fn rank(&self, position: u32) -> u32 {
+        self.ranks[position as usize]
+    }
+
+    /// The leaf of a position.
+    pub(crate) fn leaf(&self, position: u32) -> u32 {
+        self.leaves[position as usize]
+    }
+
+    /// The arrays over positions that are in SID order already.
+    fn of_order(catalogue: &Catalogue, order: Vec<u32>) -> Self {
+        let levels = catalogue.levels();
+        let mut grown: Vec<Level> = vec![Level::default(); levels + 1];
+        grown[0].push(0, 0, 0);
+        let mut leaves = vec![0; order.len()];
+        let mut ranks = vec![0; order.len()];
+        let mut before: &[u16] = &[];
+        for (rank, &position) in order.iter().enumerate() {
+            let codes = catalogue.codes_of(position);
+            let common = before.iter().zip(codes).take_while(|(a, b)| a == b).count();
+            // The empty catalogue row of a database without a codebook has no level to grow.
+            let common = if rank == 0 { 0 } else { common };
+            for level in common + 1..=levels {
+                let child = grown.get(level + 1).map_or(0, |next| next.codes.len() as u32);
+                grown[level].push(codes[level - 1], child, rank as u32);
+            }
+            leaves[position as usize] = grown[levels].codes.len() as u32 - 1;
+            ranks[position as usize] = rank as u32;
+            before = codes;
+        }
+        let mut trie = Trie { order, ranks, ..Trie::default() };
+        trie.join(&grown);
+        let leaf_begin = trie.begins[levels];
+        trie.leaves = leaves.into_iter().map(|leaf| leaf + leaf_begin).collect();
+        trie.fill_dense(&catalogue.sizes);
+        trie
+    }
+
+    /// Puts the levels one after the other, numbering nodes through.
+    fn join(&mut self, grown: &[Level]) {
+        let mut begin = 0;
+        self.begins.push(begin);
+        for level in grown {
+            begin += level.codes.len() as u32;
+            self.begins.push(begin);
+            self.codes.extend_from_slice(&level.codes);
+            // Leaves have no next level: their children begin and end at the number of nodes.
+            self.first_child.extend(level.first_child.iter().map(|child| child + begin));
+            self.first_rank.extend_from_slice(&level.first_rank);
+        }
+        self.first_child.push(begin);
+        self.first_rank.push(0);
+    }
+
+    fn fill_dense(&mut self, sizes: &[usize]) {
+        let Some(&size) = sizes.first() else { return };
+        self.first = vec![NONE; size];
+        let (codes, begin) = self.children(Trie::ROOT);
+        let found: Vec<_> = codes.iter().copied().zip(begin..).collect();
+        for &(code, node) in &found {
+            self.first[usize::from(code)] = node;
+        }
+        let Some(&second_size) = sizes.get(1) else { return };
+        let cells = size * second_size;
+        let nodes = (self.begins[3] - self.begins[2]) as usize;
+        if cells > DENSE_CELLS && cells > DENSE_CELLS_PER_NODE * nodes {
+            return;
+        }
+        let mut second = vec![NONE; cells];
+        for (first, parent) in found {
+            let (codes, begin) = self.children(parent);
+            for (code, node) in codes.iter().zip(begin..) {
+                second[usize::from(first) * second_size + usize::from(*code)] = node;
+            }
+        }
+        self.second = second;
+        self.second_size = second_size;
+    }
+}
+
+/// One level while it grows; children are counted from the begin of the next level.
+#[derive(Clone, Default)]
+struct Level {
+    codes: Vec<u16>,
+    first_child: Vec<u32>,
+    first_rank: Vec<u32>,
+}
+
+impl Level {
+    fn push(&mut self, code: u16, first_child: u32, first_rank: u32) {
+        self.codes.push(code);
+        self.first_child.push(first_child);
+        self.first_rank.push(first_rank);
+    }
+}
+
+/// The positions in SID order, equal SIDs by position: a counting sort for each level, the last first.
+fn sorted(catalogue: &Catalogue) -> Vec<u32> {
+    let levels = catalogue.levels();
+    let mut order: Vec<u32> = (0..catalogue.len() as u32).collect();
+    let mut next = vec![0; order.len()];
+    for level in (0..levels).rev() {
+        let code = |position: u32| usize::from(catalogue.codes[position as usize * levels + level]);
+        let mut places = vec![0_u32; catalogue.sizes[level]];
+        for &position in &order {
+            places[code(position)] += 1;
+        }
+        let mut total = 0;
+        for place in &mut places {
+            total += std::mem::replace(place, total);
+        }
+        for &position in &order {
+            let place = &mut places[code(position)];
+            next[*place as usize] = position;
+            *place += 1;
+        }
+        std::mem::swap(&mut order, &mut next);
+    }
+    order
+}
+
+/// Where each old position went, `NONE` for the removed: catalogues are ascending, so those that stayed keep
+/// their order.
+fn moved(before: usize, removed: &[u32], after: usize, added: &[u32]) -> Vec<u32> {
+    let without = |len: usize, skipped: &[u32]| {
+        let mut stays = vec![true; len];
+        for &position in skipped {
+            stays[position as usize] = false;
+        }
+        (0..len as u32).filter(move |position| stays[*position as usize])
+    };
+    let mut moved = vec![NONE; before];
+    for (old, new) in without(before, removed).zip(without(after, added)) {
+        moved[old as usize] = new;
+    }
+    moved
+}
+
+#[cfg(test)]
+#[path = "trie_tests.rs"]
+mod tests;

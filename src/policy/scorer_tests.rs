@@ -1,0 +1,1 @@
+//! The two closed-form scorers: formulas, saved state, and the reference figures.
