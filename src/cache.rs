@@ -1,0 +1,250 @@
+//! What is kept ready in memory between statements: indexes of generations, encoders, policies.
+//!
+//! Everything here is derived from the file and stamped with what it was built from: the revision of a
+//! generation, the number of a blob. A stale entry is rebuilt, never trusted.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sidql_storage::{
+    BlobNo, Generation, GenerationNo, ItemNo, PolicyCard, Space, View, blobs, generations, items, sids,
+};
+
+use crate::device;
+use crate::enrich::fuse::Fusion;
+use crate::enrich::{self, Encoder};
+use crate::error::{Error, Result};
+use crate::index::{Catalogue, Trie};
+use crate::kind;
+use crate::policy::{self, Policy};
+use crate::quantize::Artefact;
+
+/// The catalogue, trie and codewords of one generation, as one revision of it has them.
+pub(crate) struct IndexSet {
+    /// The generation, at the revision that this was built from.
+    pub(crate) generation: Generation,
+    /// The codewords.
+    pub(crate) artefact: Arc<Artefact>,
+    /// The items that have a SID.
+    pub(crate) catalogue: Catalogue,
+    /// Their SIDs as a trie.
+    pub(crate) trie: Trie,
+}
+
+/// What a policy stands on: the SIDs of a generation, or the bare items.
+#[derive(Clone)]
+pub(crate) enum Ground {
+    /// A generation.
+    Index(Arc<IndexSet>),
+    /// The items alone.
+    Items(Arc<Catalogue>),
+}
+
+impl Ground {
+    /// The items.
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        match self {
+            Ground::Index(index) => &index.catalogue,
+            Ground::Items(catalogue) => catalogue,
+        }
+    }
+
+    /// The trie, where there are SIDs.
+    pub(crate) fn trie(&self) -> Option<&Trie> {
+        match self {
+            Ground::Index(index) => Some(&index.trie),
+            Ground::Items(_) => None,
+        }
+    }
+
+    /// What tells this ground from another: the generation's revision, or the extent of the items.
+    fn stamp(&self) -> (u64, u64) {
+        match self {
+            Ground::Index(index) => (u64::from(index.generation.number), index.generation.revision),
+            Ground::Items(items) => {
+                (items.len() as u64, items.items.last().copied().unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// A trained policy, ready to answer.
+pub(crate) struct Ready {
+    /// What is known of it.
+    pub(crate) card: PolicyCard,
+    /// The policy.
+    pub(crate) policy: Policy,
+    /// What it answers from.
+    pub(crate) ground: Ground,
+}
+
+/// The caches of one open file. Entries are few: one for each generation, space and policy in use.
+#[derive(Default)]
+pub(crate) struct Cache {
+    indexes: Mutex<HashMap<GenerationNo, Arc<IndexSet>>>,
+    artefacts: Mutex<HashMap<BlobNo, Arc<Artefact>>>,
+    encoders: Mutex<HashMap<BlobNo, Arc<dyn Encoder>>>,
+    fusions: Mutex<HashMap<BlobNo, Arc<Fusion>>>,
+    catalogue: Mutex<Option<((u64, u64), Arc<Catalogue>)>>,
+    policies: Mutex<HashMap<String, (Stamp, Arc<Ready>)>>,
+}
+
+/// The weights and the ground that a ready policy was made from.
+type Stamp = (Option<BlobNo>, (u64, u64));
+
+impl Cache {
+    /// The index of a generation as the view sees it.
+    pub(crate) fn index(&self, view: &dyn View, number: GenerationNo) -> Result<Arc<IndexSet>> {
+        let generation = generations::must(view, number)?;
+        if let Some(known) = lock(&self.indexes).get(&number)
+            && known.generation.revision == generation.revision
+        {
+            return Ok(Arc::clone(known));
+        }
+        let artefact = self.artefact(view, &generation)?;
+        let levels = generation.levels as usize;
+        let mut numbers: Vec<ItemNo> = Vec::with_capacity(generation.items as usize);
+        let mut codes: Vec<u16> = Vec::with_capacity(generation.items as usize * levels);
+        for row in sids::by_item(view, number)? {
+            let (item, sid) = row?;
+            numbers.push(item);
+            codes.extend_from_slice(sid.codes());
+        }
+        let sizes = generation.sizes.iter().map(|size| *size as usize).collect();
+        let catalogue = Catalogue::new(numbers, sizes, codes);
+        let trie = Trie::build(&catalogue);
+        let index = Arc::new(IndexSet { generation, artefact, catalogue, trie });
+        lock(&self.indexes).insert(number, Arc::clone(&index));
+        Ok(index)
+    }
+
+    /// The codewords of a generation.
+    pub(crate) fn artefact(&self, view: &dyn View, generation: &Generation) -> Result<Arc<Artefact>> {
+        let blob = generation.artefact.ok_or_else(|| {
+            let (name, ordinal) = (&generation.codebook, generation.ordinal);
+            Error::internal(format!("generation {ordinal} of `{name}` has no codewords"))
+        })?;
+        cached(&self.artefacts, blob, || Ok(Arc::new(Artefact::from_bytes(&bytes(view, blob)?)?)))
+    }
+
+    /// The encoder that made a space.
+    pub(crate) fn encoder(&self, view: &dyn View, space: &Space) -> Result<Arc<dyn Encoder>> {
+        let kind = kind::find(enrich::ENCODERS, "encoder", &space.encoder)
+            .map_err(|_| not_an_encoder(space))?;
+        let blob = space.artefact.ok_or_else(|| not_an_encoder(space))?;
+        cached(&self.encoders, blob, || Ok(Arc::from((kind.load)(&bytes(view, blob)?)?)))
+    }
+
+    /// The fusion that made a space.
+    pub(crate) fn fusion(&self, view: &dyn View, space: &Space) -> Result<Arc<Fusion>> {
+        let blob = space.artefact.ok_or_else(|| {
+            Error::internal(format!("space `{}` has lost its fusion", space.name))
+        })?;
+        cached(&self.fusions, blob, || Ok(Arc::new(Fusion::from_bytes(&bytes(view, blob)?)?)))
+    }
+
+    /// All items as a catalogue without codes.
+    pub(crate) fn items(&self, view: &dyn View) -> Result<Arc<Catalogue>> {
+        // Numbers are never used again, so count and bound together tell one set of items from another.
+        let stamp = (items::count(view)?, items::bound(view)?);
+        if let Some((known, catalogue)) = &*lock(&self.catalogue)
+            && *known == stamp
+        {
+            return Ok(Arc::clone(catalogue));
+        }
+        let mut numbers = Vec::with_capacity(stamp.0 as usize);
+        for row in items::scan(view, 0)? {
+            numbers.push(row?.0);
+        }
+        let catalogue = Arc::new(Catalogue::new(numbers, Vec::new(), Vec::new()));
+        *lock(&self.catalogue) = Some((stamp, Arc::clone(&catalogue)));
+        Ok(catalogue)
+    }
+
+    /// What a policy of this kind stands on: the generation, or the bare items where it needs no SIDs.
+    pub(crate) fn ground(
+        &self,
+        view: &dyn View,
+        generation: Option<GenerationNo>,
+    ) -> Result<Ground> {
+        Ok(match generation {
+            Some(number) => Ground::Index(self.index(view, number)?),
+            None => Ground::Items(self.items(view)?),
+        })
+    }
+
+    /// A trained policy, ready to answer.
+    ///
+    /// # Errors
+    /// It is not trained, or its generation was dropped.
+    pub(crate) fn policy(&self, view: &dyn View, card: &PolicyCard) -> Result<Arc<Ready>> {
+        let name = &card.name;
+        let Some(weights) = card.weights else {
+            return Err(Error::input("untrained", format!("policy `{name}` is not trained yet"))
+                .help(format!("TRAIN POLICY {name};")));
+        };
+        if let Some(number) = card.generation
+            && generations::get(view, number)?.is_none()
+        {
+            let codebook = card.codebook.as_deref().unwrap_or_default();
+            let message = format!(
+                "policy `{name}` was trained on a generation of codebook `{codebook}` that has been dropped"
+            );
+            return Err(Error::input("dropped-generation", message)
+                .help(format!("TRAIN POLICY {name}; binds it to the published generation")));
+        }
+        let ground = self.ground(view, card.generation)?;
+        let stamp = (Some(weights), ground.stamp());
+        if let Some((known, ready)) = lock(&self.policies).get(name)
+            && *known == stamp
+        {
+            return Ok(Arc::clone(ready));
+        }
+        let mut policy = untrained(card, &ground, 0)?;
+        policy.load(ground.catalogue(), &bytes(view, weights)?)?;
+        let ready = Arc::new(Ready { card: card.clone(), policy, ground });
+        lock(&self.policies).insert(name.clone(), (stamp, Arc::clone(&ready)));
+        Ok(ready)
+    }
+}
+
+/// A policy as its card describes it, with weights drawn from the seed.
+pub(crate) fn untrained(card: &PolicyCard, ground: &Ground, seed: u64) -> Result<Policy> {
+    let kind = kind::find(policy::KINDS, "policy kind", &card.kind)?;
+    let config = serde_json::from_str(&card.config)
+        .map_err(|error| Error::internal(format!("the options of `{}`: {error}", card.name)))?;
+    (kind.build)(&config, ground.catalogue(), &device::choose("auto")?, seed)
+}
+
+/// A blob that must be there.
+pub(crate) fn bytes(view: &dyn View, blob: BlobNo) -> Result<Vec<u8>> {
+    blobs::get(view, blob)?.ok_or_else(|| {
+        Error::new(crate::error::Kind::Restore, "missing-blob", format!("blob {blob} is missing"))
+            .help("VERIFY tells what else is damaged; restore a backup")
+    })
+}
+
+fn not_an_encoder(space: &Space) -> Error {
+    let message = format!("space `{}` was not made by a text encoder", space.name);
+    Error::input("no-encoder", message).help("NEAR TEXT works in spaces made by ENRICH … BY text")
+}
+
+fn cached<K: Eq + Hash, V: Clone>(
+    map: &Mutex<HashMap<K, V>>,
+    key: K,
+    make: impl FnOnce() -> Result<V>,
+) -> Result<V> {
+    if let Some(known) = lock(map).get(&key) {
+        return Ok(known.clone());
+    }
+    // Made outside the lock: two makers at once waste work, but nobody waits for a slow one.
+    let made = make()?;
+    lock(map).insert(key, made.clone());
+    Ok(made)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Entries are replaced whole, so what a panic left behind is complete.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,125 @@
+//! NEAR: items ranked by how alike their vectors are to a target, within what the predicate accepts.
+
+use std::collections::HashMap;
+
+use sidql_storage::{ItemNo, Space, embeddings, items, sids};
+
+use super::row::{Fetch, Known};
+use super::select::{self, Reading};
+use crate::error::{Error, Result};
+use crate::index::flat::{self, Likeness};
+use crate::plan::select::{Near, Select, Target};
+use crate::value::{Row, Sid};
+
+/// The rows of a NEAR, the nearest first: as many as LIMIT and OFFSET need, whenever so many qualify.
+pub(crate) fn rows(reading: Reading<'_>, plan: &Select, near: &Near) -> Result<Vec<Row>> {
+    let wanted = plan.limit.unwrap_or(usize::MAX).saturating_add(plan.offset);
+    let ranked = match &near.target {
+        Target::Sid { sid, generation } => by_sid(reading, plan, near, sid, *generation, wanted)?,
+        target => {
+            let vector = vector_of(reading, &near.space, target)?;
+            // An item is not its own neighbour.
+            let own = match target {
+                Target::Item(id) => items::number(reading.view, id)?,
+                _ => None,
+            };
+            let allowed = allowed(reading, plan)?;
+            let keep = |item| Some(item) != own && allowed.as_ref().is_none_or(|set| set.contains(item));
+            nearest(reading, &near.space, &vector, wanted, keep)?
+        }
+    };
+    let fetch = Fetch::new(reading.view, &plan.sources)?;
+    ranked
+        .into_iter()
+        .map(|(item, score)| fetch.row(item, &Known { score: Some(score), ..Known::default() }))
+        .collect()
+}
+
+/// The items that the predicate accepts; `None` for all.
+fn allowed(reading: Reading<'_>, plan: &Select) -> Result<Option<Set>> {
+    if plan.filter.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Set(select::numbers(reading, plan)?.into_iter().collect())))
+}
+
+struct Set(std::collections::HashSet<ItemNo>);
+
+impl Set {
+    fn contains(&self, item: ItemNo) -> bool {
+        self.0.contains(&item)
+    }
+}
+
+/// The vector to be near to.
+fn vector_of(reading: Reading<'_>, space: &Space, target: &Target) -> Result<Vec<f32>> {
+    match target {
+        Target::Vector(vector) => Ok(vector.clone()),
+        Target::Text(text) => reading.cache.encoder(reading.view, space)?.encode(&[text]),
+        Target::Item(id) => {
+            let number = items::number(reading.view, id)?.ok_or_else(|| {
+                Error::input("unknown-item", format!("there is no item `{id}`"))
+                    .help("to look for a text, write NEAR TEXT '…'")
+            })?;
+            embeddings::get(reading.view, space, number)?.ok_or_else(|| {
+                let message = format!("item `{id}` has no vector in space `{}`", space.name);
+                Error::input("no-embedding", message)
+            })
+        }
+        Target::Sid { .. } => Err(Error::internal("a sid is not near by its vector alone")),
+    }
+}
+
+/// Exact search among the items that `keep` accepts.
+fn nearest(
+    reading: Reading<'_>,
+    space: &Space,
+    vector: &[f32],
+    wanted: usize,
+    keep: impl Fn(ItemNo) -> bool,
+) -> Result<Vec<(ItemNo, f32)>> {
+    let (numbers, data) = embeddings::load(reading.view, space)?;
+    reading.progress.check()?;
+    let mut bits = vec![0u64; numbers.len().div_ceil(64)];
+    for (row, item) in numbers.iter().enumerate() {
+        if keep(*item) {
+            bits[row / 64] |= 1 << (row % 64);
+        }
+    }
+    let found = flat::nearest(&data, vector, wanted, Likeness::Cosine, Some(&bits));
+    Ok(found.into_iter().map(|(row, score)| (numbers[row as usize], score)).collect())
+}
+
+/// Near a SID: those that share the longest prefix first, and among them by the codewords.
+fn by_sid(
+    reading: Reading<'_>,
+    plan: &Select,
+    near: &Near,
+    sid: &Sid,
+    generation: u32,
+    wanted: usize,
+) -> Result<Vec<(ItemNo, f32)>> {
+    let index = reading.cache.index(reading.view, generation)?;
+    let shared = sid.levels().min(index.artefact.levels());
+    let target = index.artefact.reconstruct(&sid.codes()[..shared]);
+    let allowed = allowed(reading, plan)?;
+    let mut ranked: Vec<(ItemNo, f32)> = Vec::new();
+    let mut taken: HashMap<ItemNo, ()> = HashMap::new();
+    for levels in (0..=sid.levels()).rev() {
+        if ranked.len() >= wanted {
+            break;
+        }
+        let mut fresh = Vec::new();
+        for row in sids::items_under(reading.view, generation, &sid.codes()[..levels])? {
+            let (_, item) = row?;
+            if allowed.as_ref().is_none_or(|set| set.contains(item)) && taken.insert(item, ()).is_none() {
+                fresh.push(item);
+            }
+        }
+        let set = Set(fresh.into_iter().collect());
+        ranked.extend(nearest(reading, &near.space, &target, wanted - ranked.len(), |item| {
+            set.contains(item)
+        })?);
+    }
+    Ok(ranked)
+}

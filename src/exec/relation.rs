@@ -1,0 +1,238 @@
+//! The rows of every relation but `items`.
+
+use std::collections::HashMap;
+
+use sidql_storage::{
+    View, codebooks, evaluations, generations, histories, items, jobs, policies, spaces, users,
+};
+
+use super::select::Reading;
+use crate::clock::format_ms;
+use crate::error::Result;
+use crate::plan::relation::Relation;
+use crate::plan::scope::Source;
+use crate::value::{Row, Sid, Value};
+
+/// The rows of a relation, each with a value for every source.
+pub(crate) fn rows(
+    reading: Reading<'_>,
+    relation: Relation,
+    sources: &[Source],
+) -> Result<Vec<Row>> {
+    let all = whole(reading, relation)?;
+    let wanted: Vec<usize> = sources
+        .iter()
+        .filter_map(|source| if let Source::Column(at) = source { Some(*at) } else { None })
+        .collect();
+    Ok(all.into_iter().map(|row| wanted.iter().map(|at| row[*at].clone()).collect()).collect())
+}
+
+/// The rows of a relation with all its columns.
+pub(crate) fn whole(reading: Reading<'_>, relation: Relation) -> Result<Vec<Row>> {
+    let view = reading.view;
+    match relation {
+        // Items are read along access paths, in `select.rs`.
+        Relation::Items => Ok(Vec::new()),
+        Relation::Interactions => interactions(reading),
+        Relation::Users => users_rows(view),
+        Relation::Codes => codes(reading),
+        Relation::Codebooks => codebook_rows(view),
+        Relation::Generations => generation_rows(view),
+        Relation::Policies => policy_rows(view),
+        Relation::Spaces => space_rows(view),
+        Relation::Jobs => job_rows(view),
+        Relation::Evaluations => evaluation_rows(view),
+    }
+}
+
+fn interactions(reading: Reading<'_>) -> Result<Vec<Row>> {
+    let view = reading.view;
+    let mut ids: HashMap<u64, String> = HashMap::new();
+    for row in items::scan(view, 0)? {
+        let (number, item) = row?;
+        ids.insert(number, item.id);
+    }
+    let mut names: HashMap<u64, String> = HashMap::new();
+    for row in users::scan(view, 0)? {
+        let (number, user) = row?;
+        names.insert(number, user.id);
+    }
+    let mut rows = Vec::new();
+    for row in histories::scan(view, 0)? {
+        let (user, history) = row?;
+        reading.progress.check()?;
+        let user: Value = names.get(&user).map(String::as_str).into();
+        rows.extend(history.into_iter().map(|one| {
+            vec![
+                user.clone(),
+                ids.get(&one.item).map(String::as_str).into(),
+                one.time.into(),
+                one.kind.into(),
+                one.weight.into(),
+            ]
+        }));
+    }
+    Ok(rows)
+}
+
+fn users_rows(view: &dyn View) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for row in users::scan(view, 0)? {
+        let (number, user) = row?;
+        rows.push(vec![user.id.into(), histories::count_of(view, number)?.into()]);
+    }
+    Ok(rows)
+}
+
+/// The nodes of the SID tree of every published codebook in use, top down.
+fn codes(reading: Reading<'_>) -> Result<Vec<Row>> {
+    let mut published = codebooks::all(reading.view)?;
+    published.retain(|codebook| codebook.published.is_some());
+    let [codebook] = published.as_slice() else { return Ok(Vec::new()) };
+    let Some(generation) = codebook.published else { return Ok(Vec::new()) };
+    let index = reading.cache.index(reading.view, generation)?;
+    let trie = &index.trie;
+    let mut rows = Vec::new();
+    let mut stack: Vec<(u32, Vec<u16>)> = vec![(crate::index::Trie::ROOT, Vec::new())];
+    while let Some((node, prefix)) = stack.pop() {
+        let children = if prefix.len() < trie.levels() { trie.children(node) } else { (&[][..], 0) };
+        if let Ok(sid) = Sid::new(&prefix) {
+            rows.push(vec![
+                Value::Sid(sid),
+                prefix.len().into(),
+                trie.count(node).into(),
+                children.0.len().into(),
+            ]);
+        }
+        for (at, code) in children.0.iter().enumerate().rev() {
+            let mut longer = prefix.clone();
+            longer.push(*code);
+            stack.push((children.1 + at as u32, longer));
+        }
+    }
+    Ok(rows)
+}
+
+fn codebook_rows(view: &dyn View) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for codebook in codebooks::all(view)? {
+        let made = generations::of(view, &codebook.name)?;
+        let published = made.iter().find(|one| Some(one.number) == codebook.published);
+        rows.push(vec![
+            codebook.name.into(),
+            codebook.kind.into(),
+            codebook.space.into(),
+            published.map(|one| one.ordinal).into(),
+            made.len().into(),
+            codebook.config.into(),
+        ]);
+    }
+    Ok(rows)
+}
+
+fn generation_rows(view: &dyn View) -> Result<Vec<Row>> {
+    let published: Vec<u32> = codebooks::all(view)?.iter().filter_map(|one| one.published).collect();
+    let row = |one: sidql_storage::Generation| {
+        let state = if published.contains(&one.number) { "published" } else { one.state.name() };
+        vec![
+            one.codebook.into(),
+            one.ordinal.into(),
+            state.into(),
+            one.kind.into(),
+            i64::from(one.levels).into(),
+            Value::List(one.sizes.iter().map(|size| (*size).into()).collect()),
+            one.items.into(),
+            format_ms(one.created_ms).into(),
+        ]
+    };
+    Ok(generations::all(view)?.into_iter().map(row).collect())
+}
+
+fn policy_rows(view: &dyn View) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for card in policies::all(view)? {
+        let generation = card.generation.map(|no| generations::get(view, no)).transpose()?.flatten();
+        rows.push(vec![
+            card.name.as_str().into(),
+            card.kind.as_str().into(),
+            card.codebook.clone().into(),
+            generation.as_ref().map(|one| one.ordinal).into(),
+            policy_state(view, &card)?.into(),
+            card.trained_ms.map(format_ms).into(),
+            card.config.as_str().into(),
+        ]);
+    }
+    Ok(rows)
+}
+
+/// `untrained`, `trained`, `stale` (a newer generation is published), or `orphaned` (its generation is gone).
+pub(crate) fn policy_state(
+    view: &dyn View,
+    card: &sidql_storage::PolicyCard,
+) -> Result<&'static str> {
+    let Some(number) = card.generation else { return Ok(card.state.name()) };
+    if card.weights.is_none() {
+        return Ok(card.state.name());
+    }
+    if generations::get(view, number)?.is_none() {
+        return Ok("orphaned");
+    }
+    let codebook = card.codebook.as_deref().unwrap_or_default();
+    let published = codebooks::get(view, codebook)?.and_then(|codebook| codebook.published);
+    Ok(if published == Some(number) { card.state.name() } else { "stale" })
+}
+
+fn space_rows(view: &dyn View) -> Result<Vec<Row>> {
+    let visible = spaces::all(view)?.into_iter().filter(|space| !space.name.contains('~'));
+    Ok(visible
+        .map(|space| {
+            vec![
+                space.name.into(),
+                space.dim.into(),
+                space.count.into(),
+                space.encoder.into(),
+                format_ms(space.created_ms).into(),
+                space.config.into(),
+            ]
+        })
+        .collect())
+}
+
+fn job_rows(view: &dyn View) -> Result<Vec<Row>> {
+    let row = |job: sidql_storage::JobRecord| {
+        let seconds = match (job.started_ms, job.finished_ms) {
+            (Some(from), Some(to)) => Value::Float((to - from) as f64 / 1000.0),
+            _ => Value::Null,
+        };
+        vec![
+            job.number.into(),
+            job.kind.into(),
+            job.state.name().into(),
+            job.stage.into(),
+            job.done.into(),
+            job.total.into(),
+            seconds,
+            job.message.into(),
+            job.statement.into(),
+        ]
+    };
+    Ok(jobs::all(view)?.into_iter().map(row).collect())
+}
+
+fn evaluation_rows(view: &dyn View) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for one in evaluations::all(view)? {
+        let generation = one.generation.map(|no| generations::get(view, no)).transpose()?.flatten();
+        rows.push(vec![
+            one.number.into(),
+            one.policy.into(),
+            one.split.into(),
+            one.users.into(),
+            one.metrics.into(),
+            generation.map(|generation| generation.ordinal).into(),
+            format_ms(one.created_ms).into(),
+            one.config.into(),
+        ]);
+    }
+    Ok(rows)
+}

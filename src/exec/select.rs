@@ -1,0 +1,164 @@
+//! SELECT: rows along an access path, filtered, ranked, grouped, ordered, cut.
+
+use std::cmp::Ordering;
+
+use sidql_storage::{ItemNo, View, items, sids};
+
+use super::filter::{eval, holds, total_order};
+use super::row::{Fetch, Known};
+use super::{group, near, relation};
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::plan::expr::Expr;
+use crate::plan::relation::Relation;
+use crate::plan::select::{Access, Select};
+use crate::progress::Progress;
+use crate::value::{Row, Rows};
+
+/// Rows between two looks at whether the statement was interrupted.
+const CHECK_EVERY: usize = 256;
+
+/// What a SELECT reads from.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'a> {
+    /// The snapshot or transaction.
+    pub(crate) view: &'a dyn View,
+    /// What is kept ready.
+    pub(crate) cache: &'a Cache,
+    /// Where an interruption shows.
+    pub(crate) progress: &'a Progress,
+}
+
+/// Runs a SELECT.
+pub(crate) fn run(reading: Reading<'_>, select: &Select) -> Result<Rows> {
+    let mut rows = Rows::new(select.columns.iter().map(|(name, _)| name.as_str()));
+    if select.limit == Some(0) {
+        return Ok(rows);
+    }
+    let source_rows = sources(reading, select)?;
+    let mut output = match &select.group {
+        Some(group) => group::group(group, source_rows)?,
+        None => source_rows.collect::<Result<Vec<Row>>>()?,
+    };
+    order(&mut output, &select.order);
+    let wanted = select.limit.unwrap_or(usize::MAX);
+    for row in output.iter().skip(select.offset).take(wanted) {
+        rows.push(select.columns.iter().map(|(_, expr)| eval(expr, row)).collect());
+    }
+    Ok(rows)
+}
+
+/// The rows of a SELECT before grouping, projection and order. Where nothing stands between, they end as soon
+/// as LIMIT is reached.
+fn sources<'a>(
+    reading: Reading<'a>,
+    select: &'a Select,
+) -> Result<Box<dyn Iterator<Item = Result<Row>> + 'a>> {
+    if let Some(near) = &select.near {
+        return Ok(Box::new(near::rows(reading, select, near)?.into_iter().map(Ok)));
+    }
+    let rows: Box<dyn Iterator<Item = Result<Row>> + 'a> = if select.relation == Relation::Items {
+        Box::new(item_rows(reading, select)?.map(|row| row.map(|(_, row)| row)))
+    } else {
+        let all = relation::rows(reading, select.relation, &select.sources)?;
+        let filter = select.filter.as_ref();
+        Box::new(all.into_iter().filter(move |row| holds(filter, row)).map(Ok))
+    };
+    let streams = select.group.is_none() && select.order.is_empty();
+    let most = select.limit.map_or(usize::MAX, |limit| limit.saturating_add(select.offset));
+    Ok(if streams { Box::new(rows.take(most)) } else { rows })
+}
+
+/// The items that a SELECT's path reaches and its filter accepts, with their rows of sources.
+pub(crate) fn item_rows<'a>(
+    reading: Reading<'a>,
+    select: &'a Select,
+) -> Result<impl Iterator<Item = Result<(ItemNo, Row)>> + 'a> {
+    let fetch = Fetch::new(reading.view, &select.sources)?;
+    let filter = select.filter.as_ref();
+    let mut count = 0;
+    let rows = candidates(reading.view, select, fetch)?;
+    Ok(rows.filter_map(move |row| {
+        count += 1;
+        if count % CHECK_EVERY == 0
+            && let Err(error) = reading.progress.check()
+        {
+            return Some(Err(error));
+        }
+        match row {
+            Ok((number, row)) => holds(filter, &row).then_some(Ok((number, row))),
+            Err(error) => Some(Err(error)),
+        }
+    }))
+}
+
+type Candidates<'a> = Box<dyn Iterator<Item = Result<(ItemNo, Row)>> + 'a>;
+
+fn candidates<'a>(
+    view: &'a dyn View,
+    select: &'a Select,
+    fetch: Fetch<'a>,
+) -> Result<Candidates<'a>> {
+    Ok(match &select.access {
+        Access::Scan => Box::new(items::scan(view, 0)?.map(move |row| {
+            let (number, item) = row?;
+            Ok((number, fetch.row(number, &Known { item: Some(&item), ..Known::default() })?))
+        })),
+        Access::Ids(ids) => Box::new(ids.iter().filter_map(move |id| {
+            let found = items::by_id(view, id).transpose()?;
+            Some(found.map_err(Into::into).and_then(|(number, item)| {
+                Ok((number, fetch.row(number, &Known { item: Some(&item), ..Known::default() })?))
+            }))
+        })),
+        Access::Prefixes { generation, prefixes, .. } => {
+            let generation = *generation;
+            let ranges: Vec<_> = prefixes
+                .iter()
+                .map(|prefix| sids::items_under(view, generation, prefix))
+                .collect::<Result<_, _>>()?;
+            Box::new(ranges.into_iter().flatten().map(move |row| {
+                let (sid, number) = row?;
+                let known = Known { sid: Some((generation, &sid)), ..Known::default() };
+                Ok((number, fetch.row(number, &known)?))
+            }))
+        }
+    })
+}
+
+/// The numbers of the items that a predicate accepts.
+pub(crate) fn numbers(reading: Reading<'_>, select: &Select) -> Result<Vec<ItemNo>> {
+    item_rows(reading, select)?.map(|row| row.map(|(number, _)| number)).collect()
+}
+
+fn order(rows: &mut [Row], keys: &[(Expr, bool)]) {
+    if keys.is_empty() {
+        return;
+    }
+    // Nulls are last in both directions, so that DESC does not open with them.
+    rows.sort_by_cached_key(|row| {
+        Keyed(keys.iter().map(|(expr, down)| (eval(expr, row), *down)).collect())
+    });
+}
+
+/// The keys of one row, each with its direction.
+#[derive(PartialEq)]
+struct Keyed(Vec<(crate::value::Value, bool)>);
+
+impl Eq for Keyed {}
+
+impl PartialOrd for Keyed {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Keyed {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let keys = self.0.iter().zip(&other.0);
+        keys.map(|((l, down), (r, _))| match (l.is_null(), r.is_null()) {
+            (false, false) if *down => total_order(r, l),
+            _ => total_order(l, r),
+        })
+        .fold(Ordering::Equal, Ordering::then)
+    }
+}
