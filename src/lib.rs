@@ -10,6 +10,7 @@ mod nn;
 mod options;
 mod policy;
 mod progress;
+mod quantize;
 mod value;
 
 pub use error::{Error, Kind as ErrorKind, Result};

@@ -1,0 +1,134 @@
+//! File formats of COPY. One file for each, one line for each in `FORMATS`.
+//!
+//! A format sees a stream of bytes; opening, decompression, progress and atomic writing are in `source.rs`
+//! and `sink.rs`. Nothing here holds more than one record at a time.
+
+mod csv;
+mod jsonl;
+pub(crate) mod sequences;
+mod sink;
+mod source;
+mod tsv;
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
+
+use crate::error::{Error, Result};
+use crate::kind::find;
+use crate::value::Value;
+
+use sink::Sink;
+use source::Source;
+
+/// Every format that this build knows.
+pub(crate) const FORMATS: &[&Kind] = &[&jsonl::KIND, &csv::KIND, &tsv::KIND];
+
+/// The longest line or record of an imported file.
+pub(crate) const MAX_LINE_BYTES: usize = 16 << 20;
+
+/// One file format: a constant record.
+pub(crate) struct Kind {
+    /// The name given as `format = '…'`.
+    pub(crate) name: &'static str,
+    /// One sentence: what it is.
+    pub(crate) summary: &'static str,
+    /// The file extensions that mean it, without the dot.
+    extensions: &'static [&'static str],
+    /// Its options with their defaults.
+    pub(crate) defaults: fn() -> Result<Map<String, Json>>,
+    /// Reads records from a stream.
+    open: fn(Source, &Json) -> Result<Box<dyn Reader>>,
+    /// Writes rows of these columns to a stream.
+    create: fn(Sink, &[String], &Json) -> Result<Box<dyn Writer>>,
+}
+
+impl crate::kind::Kind for Kind {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn summary(&self) -> &'static str {
+        self.summary
+    }
+}
+
+/// One record of an imported file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Record {
+    /// Where it begins, counted from 1.
+    pub(crate) line: u64,
+    /// Its fields by name, in the order of the file. Fields of csv and tsv are text or null.
+    pub(crate) fields: Vec<(String, Json)>,
+}
+
+/// Bytes of the file as it lies on disk, for a progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Bytes read so far.
+    pub(crate) read: u64,
+    /// Bytes of the file.
+    pub(crate) total: u64,
+}
+
+/// The records of one file, in order. After a bad record, the next ones can still be read, unless the stream
+/// itself is broken.
+pub(crate) trait Reader: Iterator<Item = Result<Record>> + Send {
+    /// How far the file is read.
+    fn position(&self) -> Position;
+}
+
+/// Writes rows to a file that appears under its name only at `finish`; dropped before, it leaves nothing.
+pub(crate) trait Writer: Send {
+    /// Appends a row, with a value for each column.
+    fn write(&mut self, row: &[Value]) -> Result<()>;
+
+    /// Completes the file and moves it to its name.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// Opens a file for import. The format is the given one, or is told by the extension (before `.gz` or `.zst`);
+/// `options` is an object of options of the format, where missing ones take their defaults.
+pub(crate) fn open_reader(
+    path: &Path,
+    format: Option<&str>,
+    options: &Json,
+) -> Result<Box<dyn Reader>> {
+    let kind = format_of(path, format)?;
+    (kind.open)(Source::open(path)?, options)
+}
+
+/// Begins an export, see `open_reader` for the format and its options.
+pub(crate) fn create_writer(
+    path: &Path,
+    format: Option<&str>,
+    columns: &[String],
+    options: &Json,
+) -> Result<Box<dyn Writer>> {
+    let kind = format_of(path, format)?;
+    (kind.create)(Sink::create(path)?, columns, options)
+}
+
+/// The format given by name, or else told by the extension of the file.
+pub(crate) fn format_of(path: &Path, format: Option<&str>) -> Result<&'static Kind> {
+    if let Some(name) = format {
+        return find(FORMATS, "format", name);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let bare = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    let extension = bare.rsplit_once('.').map_or("", |(_, extension)| extension);
+    FORMATS.iter().copied().find(|kind| kind.extensions.contains(&extension)).ok_or_else(|| {
+        let names: Vec<_> = FORMATS.iter().map(|kind| kind.name).collect();
+        let message = format!("cannot tell the format of `{}` from its name", path.display());
+        Error::input("unknown-format", message)
+            .help(format!("say WITH (format = '…'): {}", names.join(", ")))
+    })
+}
+
+/// The options of a format over its defaults.
+fn options_of<T: DeserializeOwned>(options: &Json) -> Result<T> {
+    let options = if options.is_null() { Json::Object(Map::new()) } else { options.clone() };
+    serde_json::from_value(options)
+        .map_err(|error| Error::input("bad-option", format!("options of the format: {error}")))
+}

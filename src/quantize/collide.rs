@@ -1,0 +1,255 @@
+//! Items with equal codes, and what is done about them.
+//!
+//! `reassign` keeps the levels before the last and gives codes of the last level out anew inside each group
+//! of items that share a prefix: as few items as possible move, and among those ways the one of least
+//! distortion is taken (the zero-collision reassignment of Nishikata et al., CIKM 2026). As every occupied
+//! code keeps exactly one of its items, the problem is small: items in collisions against their own code and
+//! the free ones. A group with more items than the level has codes cannot be made unique; then the whole
+//! codebook gets a suffix level instead, so that all its SIDs have one length.
+
+use std::collections::HashMap;
+
+use pathfinding::kuhn_munkres::kuhn_munkres_min;
+use pathfinding::matrix::Matrix;
+use serde::{Deserialize, Serialize};
+
+use super::{Artefact, Vectors};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::progress::Progress;
+
+/// Items of one prefix in collisions that are solved exactly; beyond, the items that are farthest from
+/// their code move one by one to the nearest free one. Levels of up to as many codes are always exact.
+const MAX_EXACT: usize = 512;
+
+/// Steps between 0 and the largest distance of a group, in the whole numbers of the exact solution.
+const DISTANCE_STEPS: f64 = (1u64 << 32) as f64;
+
+/// Codes of a suffix level, unless a bucket is so large that it needs more.
+const SUFFIX_CODES: usize = 256;
+
+/// What is done about items with equal codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Collisions {
+    /// Codes of the last level are given out anew; a suffix level where that cannot be enough.
+    #[default]
+    Reassign,
+    /// Every SID gets one more level that numbers the items with equal codes from 0.
+    Suffix,
+    /// Nothing: several items may share a SID.
+    Allow,
+}
+
+/// Codes after collisions were met.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Repaired {
+    /// Row-major `vectors × levels`, where the suffix level counts.
+    pub(crate) codes: Vec<u16>,
+    /// Codes of the suffix level, where there is one.
+    pub(crate) suffix: Option<usize>,
+    /// Items that lost the code nearest to them.
+    pub(crate) moved: usize,
+    /// Groups that were too large for the exact solution.
+    pub(crate) greedy_groups: usize,
+}
+
+/// Makes the nearest codes unique in the way the codebook says.
+pub(crate) fn resolve(
+    artefact: &Artefact,
+    vectors: &Vectors<'_>,
+    native: &[u16],
+    progress: &Progress,
+) -> Result<Repaired> {
+    match artefact.collisions() {
+        Collisions::Allow => {
+            Ok(Repaired { codes: native.to_vec(), suffix: None, moved: 0, greedy_groups: 0 })
+        }
+        Collisions::Suffix => suffixed(artefact.levels(), native),
+        Collisions::Reassign => match reassigned(artefact, vectors, native, progress)? {
+            Some(repaired) => Ok(repaired),
+            None => suffixed(artefact.levels(), native),
+        },
+    }
+}
+
+/// Rows by their first `depth` codes; prefixes in ascending order, rows too.
+fn groups(codes: &[u16], levels: usize, depth: usize) -> Vec<Vec<usize>> {
+    let prefix = |row: usize| &codes[row * levels..row * levels + depth];
+    let mut rows: Vec<usize> = (0..codes.len() / levels).collect();
+    rows.sort_by(|a, b| prefix(*a).cmp(prefix(*b)).then(a.cmp(b)));
+    rows.chunk_by(|a, b| prefix(*a) == prefix(*b)).map(<[usize]>::to_vec).collect()
+}
+
+/// Adds the suffix level.
+fn suffixed(levels: usize, native: &[u16]) -> Result<Repaired> {
+    let buckets = groups(native, levels, levels);
+    let largest = buckets.iter().map(Vec::len).max().unwrap_or(0);
+    if largest > super::artefact::MAX_CODES {
+        let message =
+            format!("{largest} items have the same codes, more than a suffix level can number");
+        return Err(Error::input("too-many-twins", message)
+            .help("embed more of the items, or build with more levels or codes"));
+    }
+    // Room for as many twins again, so that inserts find a place.
+    let suffix = (2 * largest).next_power_of_two().clamp(SUFFIX_CODES, super::artefact::MAX_CODES);
+    let mut codes: Vec<u16> =
+        native.chunks_exact(levels).flat_map(|codes| codes.iter().copied().chain([0])).collect();
+    for bucket in buckets {
+        for (ordinal, row) in bucket.iter().enumerate() {
+            codes[row * (levels + 1) + levels] = ordinal as u16;
+        }
+    }
+    Ok(Repaired { codes, suffix: Some(suffix), moved: 0, greedy_groups: 0 })
+}
+
+/// Gives codes of the last level out anew; `None` where a group has more items than codes.
+fn reassigned(
+    artefact: &Artefact,
+    vectors: &Vectors<'_>,
+    native: &[u16],
+    progress: &Progress,
+) -> Result<Option<Repaired>> {
+    let levels = artefact.levels();
+    let size = artefact.stack().size(levels - 1);
+    let groups = groups(native, levels, levels - 1);
+    if groups.iter().any(|rows| rows.len() > size) {
+        return Ok(None);
+    }
+    progress.stage("resolving collisions", groups.len() as u64);
+    let mut repaired =
+        Repaired { codes: native.to_vec(), suffix: None, moved: 0, greedy_groups: 0 };
+    for rows in groups {
+        progress.check()?;
+        progress.advance(1);
+        let old: Vec<u16> = rows.iter().map(|row| native[row * levels + levels - 1]).collect();
+        let mut holders = vec![0u32; size];
+        old.iter().for_each(|code| holders[*code as usize] += 1);
+        let colliding: Vec<usize> =
+            (0..rows.len()).filter(|at| holders[old[*at] as usize] > 1).collect();
+        if colliding.is_empty() {
+            continue;
+        }
+        let distances: Vec<Vec<f32>> = colliding
+            .iter()
+            .map(|at| {
+                let row = rows[*at];
+                let codes = &native[row * levels..(row + 1) * levels];
+                artefact.last_level_distances(vectors.row(row), codes)
+            })
+            .collect();
+        let own: Vec<u16> = colliding.iter().map(|at| old[*at]).collect();
+        let free: Vec<u16> =
+            (0..size).filter(|code| holders[*code] == 0).map(|code| code as u16).collect();
+        let new = if colliding.len() <= MAX_EXACT {
+            exact(&own, &free, &distances)
+        } else {
+            repaired.greedy_groups += 1;
+            greedy(&own, free, &distances)
+        };
+        for ((at, own), new) in colliding.iter().zip(own).zip(new) {
+            repaired.codes[rows[*at] * levels + levels - 1] = new;
+            repaired.moved += usize::from(own != new);
+        }
+    }
+    Ok(Some(repaired))
+}
+
+/// The assignment of fewest moves, then of least distortion. `own` is the code of each item, `free` the codes
+/// without an item, `distances` those of each item to all codes.
+fn exact(own: &[u16], free: &[u16], distances: &[Vec<f32>]) -> Vec<u16> {
+    let mut kept = own.to_vec();
+    kept.sort_unstable();
+    kept.dedup();
+    let columns: Vec<u16> = kept.iter().chain(free).copied().collect();
+    let largest = distances.iter().flatten().fold(f32::MIN_POSITIVE, |most, x| most.max(*x));
+    // One move outweighs the distances of all items together; the sum of all stays below 2^52.
+    let per_move = own.len() as i64 * DISTANCE_STEPS as i64 + 1;
+    let forbidden = own.len() as i64 * per_move * 2;
+    let weights = Matrix::from_fn(own.len(), columns.len(), |(item, column)| {
+        let code = columns[column];
+        if column < kept.len() && code != own[item] {
+            return forbidden;
+        }
+        let share = f64::from(distances[item][code as usize]) / f64::from(largest);
+        (share * DISTANCE_STEPS) as i64 + i64::from(code != own[item]) * per_move
+    });
+    let (_, assigned) = kuhn_munkres_min(&weights);
+    assigned.into_iter().map(|column| columns[column]).collect()
+}
+
+/// The nearest item keeps each code; the others take the nearest free one, the farthest from their own first.
+fn greedy(own: &[u16], mut free: Vec<u16>, distances: &[Vec<f32>]) -> Vec<u16> {
+    let to_own = |item: usize| distances[item][own[item] as usize];
+    let mut keeper: HashMap<u16, usize> = HashMap::new();
+    for item in 0..own.len() {
+        let kept = keeper.entry(own[item]).or_insert(item);
+        if to_own(item) < to_own(*kept) {
+            *kept = item;
+        }
+    }
+    let mut movers: Vec<usize> =
+        (0..own.len()).filter(|item| keeper.get(&own[*item]) != Some(item)).collect();
+    movers.sort_by(|a, b| to_own(*b).total_cmp(&to_own(*a)).then(a.cmp(b)));
+    let mut new = own.to_vec();
+    for item in movers {
+        let to = |at: usize| distances[item][free[at] as usize];
+        let nearest = (0..free.len()).min_by(|a, b| to(*a).total_cmp(&to(*b)));
+        if let Some(at) = nearest {
+            new[item] = free.remove(at);
+        }
+    }
+    new
+}
+
+/// Gives one more item a SID that no other has, against a built codebook. `is_taken` says whether an item
+/// other than this one has a SID.
+///
+/// # Errors
+/// `prefix-full` where every SID with the item's prefix is taken; `wrong-dimension`, `bad-vector`.
+pub(crate) fn place(
+    artefact: &Artefact,
+    vector: &[f32],
+    is_taken: impl Fn(&[u16]) -> bool,
+) -> Result<Vec<u16>> {
+    artefact.expect_dim(vector.len())?;
+    let mut codes =
+        artefact.stack().assign(&Vectors::new(vector, vector.len())?, &Progress::silent())?;
+    let full = |codes: &[u16], size: usize| {
+        let prefix: Vec<String> = codes[..codes.len() - 1].iter().map(u16::to_string).collect();
+        let message = format!("all {size} SIDs with the codes {} are taken", prefix.join(", "));
+        Error::new(ErrorKind::Resource, "prefix-full", message)
+            .help("REBUILD the codebook: it gives every item a new place")
+    };
+    match (artefact.collisions(), artefact.suffix()) {
+        (Collisions::Allow, _) => Ok(codes),
+        (_, Some(size)) => {
+            let last = codes.len();
+            codes.push(0);
+            for ordinal in 0..size {
+                codes[last] = ordinal as u16;
+                if !is_taken(&codes) {
+                    return Ok(codes);
+                }
+            }
+            Err(full(&codes, size))
+        }
+        (_, None) => {
+            let last = codes.len() - 1;
+            let distances = artefact.last_level_distances(vector, &codes);
+            let mut order: Vec<u16> = (0..distances.len()).map(|code| code as u16).collect();
+            let nearest = codes[last];
+            let to = |code: u16| distances[code as usize];
+            // The nearest code as `assign` sees it comes first, also where rounding says otherwise.
+            order.sort_by(|a, b| {
+                (*b == nearest).cmp(&(*a == nearest)).then(to(*a).total_cmp(&to(*b))).then(a.cmp(b))
+            });
+            for code in order {
+                codes[last] = code;
+                if !is_taken(&codes) {
+                    return Ok(codes);
+                }
+            }
+            Err(full(&codes, distances.len()))
+        }
+    }
+}
