@@ -1,5 +1,6 @@
 //! sidql: an embedded database for Semantic IDs.
 
+mod device;
 mod error;
 mod index;
 mod kind;
@@ -7,6 +8,7 @@ mod nn;
 mod options;
 mod policy;
 mod progress;
+mod train;
 mod value;
 
 pub use error::{Error, Kind as ErrorKind, Result};

@@ -3,6 +3,8 @@
 //! There are two behaviours. A *generator* gives logits over the next code of a SID and is decoded along the
 //! trie; a *scorer* gives a number to every item. Neither needs stubs for the other.
 
+mod decoder;
+
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value as Json};
 
@@ -11,7 +13,7 @@ use crate::index::Catalogue;
 use crate::progress::Progress;
 
 /// Every policy that this build knows.
-pub(crate) const KINDS: &[&Kind] = &[];
+pub(crate) const KINDS: &[&Kind] = &[&decoder::KIND];
 
 /// One kind of policy: a constant record.
 pub(crate) struct Kind {
@@ -47,14 +49,36 @@ pub(crate) enum Policy {
     Score(Box<dyn Score>),
 }
 
+impl Policy {
+    /// The learned state, for a file or a checkpoint.
+    pub(crate) fn save(&self, catalogue: &Catalogue) -> Result<Vec<u8>> {
+        match self {
+            Policy::Generate(policy) => policy.params().save(),
+            Policy::Score(policy) => policy.save(catalogue),
+        }
+    }
+
+    /// Restores what [`Policy::save`] gave, into a policy built with the same configuration.
+    pub(crate) fn load(&mut self, catalogue: &Catalogue, state: &[u8]) -> Result<()> {
+        match self {
+            Policy::Generate(policy) => policy.params().load(state),
+            Policy::Score(policy) => policy.load(catalogue, state),
+        }
+    }
+}
+
 /// Histories as positions of the catalogue, oldest first.
 pub(crate) type History<'a> = &'a [u32];
 
 /// A policy that gives a score to every item.
 pub(crate) trait Score: Send + Sync {
     /// Learns from the training part of every history, in closed form.
-    fn fit(&mut self, catalogue: &Catalogue, histories: &[Vec<u32>], progress: &Progress)
-    -> Result<()>;
+    fn fit(
+        &mut self,
+        catalogue: &Catalogue,
+        histories: &[Vec<u32>],
+        progress: &Progress,
+    ) -> Result<()>;
 
     /// Writes the score of every item of the catalogue for one history into `scores` (zeroed, one for each
     /// position). Higher is better; the scale is the policy's own.
@@ -70,10 +94,19 @@ pub(crate) trait Score: Send + Sync {
 /// A policy that generates SIDs code by code.
 pub(crate) trait Generate: Send + Sync {
     /// Reads a batch of histories and is ready to emit the first level.
-    fn begin<'a>(&'a self, catalogue: &Catalogue, histories: &[History<'_>]) -> Result<Box<dyn Decoding + 'a>>;
+    fn begin<'a>(
+        &'a self,
+        catalogue: &Catalogue,
+        histories: &[History<'_>],
+    ) -> Result<Box<dyn Decoding + 'a>>;
 
     /// The loss of a batch of histories: the paper's own. A scalar tensor with gradient.
-    fn loss(&self, catalogue: &Catalogue, histories: &[History<'_>], training: &mut Training<'_>) -> Result<Tensor>;
+    fn loss(
+        &self,
+        catalogue: &Catalogue,
+        histories: &[History<'_>],
+        training: &mut Training<'_>,
+    ) -> Result<Tensor>;
 
     /// The variables that training moves, by name.
     fn params(&self) -> &crate::nn::Params;
@@ -85,6 +118,17 @@ pub(crate) struct Training<'a> {
     pub(crate) random: &'a mut rand_chacha::ChaCha8Rng,
     /// Whether dropout is active.
     pub(crate) train: bool,
+    /// Which items of a history are predicted.
+    pub(crate) targets: Targets,
+}
+
+/// The items of a history that a loss predicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Targets {
+    /// Every item, each from those before it: what training learns from.
+    All,
+    /// The last item alone: what validation looks at.
+    Last,
 }
 
 /// The state of decoding one batch: key-value caches and the rows (beams) that are alive.
