@@ -1,6 +1,6 @@
 //! sidql: an embedded database for Semantic IDs.
 
-mod decode;
+mod device;
 mod error;
 mod eval;
 mod index;
@@ -10,7 +10,7 @@ mod nn;
 mod options;
 mod policy;
 mod progress;
-mod quantize;
+mod train;
 mod value;
 
 pub use error::{Error, Kind as ErrorKind, Result};

@@ -1,4 +1,35 @@
 //! Shared blocks of the models: few and short. A paper's own trick stays in the paper's file.
+//!
+//! Activations are packed: a batch of sequences is one matrix of rows without padding, and `Segments` tells
+//! where each sequence begins. The hot operations (`norm`, `attention`, `feed_forward`, `loss`, `embedding`,
+//! `dropout`) have a fused form with their own backward pass on the processor; on other devices, and in the
+//! tests that check the fused form, they are composed of candle's own operations.
 
-/// Named variables.
-pub(crate) struct Params;
+mod attend;
+mod attention;
+mod block;
+mod dropout;
+mod embedding;
+mod exp;
+mod feed_forward;
+mod host;
+mod linear;
+mod loss;
+mod norm;
+mod optim;
+mod params;
+mod rotary;
+mod schedule;
+mod segments;
+
+pub(crate) use attention::Cache;
+pub(crate) use block::{Block, Shape};
+pub(crate) use dropout::Dropout;
+pub(crate) use embedding::{NONE, sum_rows};
+pub(crate) use linear::Linear;
+pub(crate) use loss::{cross_entropy, log_softmax};
+pub(crate) use norm::RmsNorm;
+pub(crate) use optim::{AdamW, clip};
+pub(crate) use params::{Init, Params};
+pub(crate) use schedule::Schedule;
+pub(crate) use segments::Segments;

@@ -3,9 +3,7 @@
 //! There are two behaviours. A *generator* gives logits over the next code of a SID and is decoded along the
 //! trie; a *scorer* gives a number to every item. Neither needs stubs for the other.
 
-mod item_graph;
-mod popular;
-pub(crate) mod state;
+mod decoder;
 
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value as Json};
@@ -15,7 +13,7 @@ use crate::index::Catalogue;
 use crate::progress::Progress;
 
 /// Every policy that this build knows.
-pub(crate) const KINDS: &[&Kind] = &[&item_graph::KIND, &popular::KIND];
+pub(crate) const KINDS: &[&Kind] = &[&decoder::KIND];
 
 /// One kind of policy: a constant record.
 pub(crate) struct Kind {
@@ -49,6 +47,24 @@ pub(crate) enum Policy {
     Generate(Box<dyn Generate>),
     /// Scores every item.
     Score(Box<dyn Score>),
+}
+
+impl Policy {
+    /// The learned state, for a file or a checkpoint.
+    pub(crate) fn save(&self, catalogue: &Catalogue) -> Result<Vec<u8>> {
+        match self {
+            Policy::Generate(policy) => policy.params().save(),
+            Policy::Score(policy) => policy.save(catalogue),
+        }
+    }
+
+    /// Restores what [`Policy::save`] gave, into a policy built with the same configuration.
+    pub(crate) fn load(&mut self, catalogue: &Catalogue, state: &[u8]) -> Result<()> {
+        match self {
+            Policy::Generate(policy) => policy.params().load(state),
+            Policy::Score(policy) => policy.load(catalogue, state),
+        }
+    }
 }
 
 /// Histories as positions of the catalogue, oldest first.
@@ -102,6 +118,17 @@ pub(crate) struct Training<'a> {
     pub(crate) random: &'a mut rand_chacha::ChaCha8Rng,
     /// Whether dropout is active.
     pub(crate) train: bool,
+    /// Which items of a history are predicted.
+    pub(crate) targets: Targets,
+}
+
+/// The items of a history that a loss predicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Targets {
+    /// Every item, each from those before it: what training learns from.
+    All,
+    /// The last item alone: what validation looks at.
+    Last,
 }
 
 /// The state of decoding one batch: key-value caches and the rows (beams) that are alive.

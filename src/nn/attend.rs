@@ -1,0 +1,223 @@
+//! Causal attention over packed rows as one fused operation (Vaswani et al. 2017, arXiv 1706.03762).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::exp::softmax;
+use super::host::{CHUNK, add_scaled, dot, slice, with};
+use super::rotary::Rotary;
+use super::segments::Segments;
+
+/// Attention of every row to itself and the earlier rows of its sequence. Input: rows × 3·width, queries, keys
+/// and values side by side, before the rotation. Output: rows × width.
+pub(super) struct Attend {
+    pub(super) segments: Segments,
+    pub(super) heads: usize,
+    pub(super) rotary: Arc<Rotary>,
+}
+
+/// One sequence of one head: rotated queries and keys, and room for the products.
+struct Head {
+    width: usize,
+    scale: f32,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+}
+
+impl Head {
+    /// Copies the columns of head `head` out of the packed rows of one sequence.
+    fn read(qkv: &[f32], op: &Attend, width: usize, head: usize) -> Head {
+        let head_width = width / op.heads;
+        let part = |which: usize, turn: bool| {
+            let mut rows = Vec::with_capacity(qkv.len() / 3 / op.heads);
+            for (position, row) in qkv.chunks_exact(3 * width).enumerate() {
+                rows.extend_from_slice(&row[which * width + head * head_width..][..head_width]);
+                if turn {
+                    let last = rows.len() - head_width;
+                    op.rotary.turn(&mut rows[last..], position, 1.0);
+                }
+            }
+            rows
+        };
+        let scale = 1.0 / (head_width as f32).sqrt();
+        Head { width: head_width, scale, q: part(0, true), k: part(1, true), v: part(2, false) }
+    }
+
+    fn row<'a>(&self, matrix: &'a [f32], at: usize) -> &'a [f32] {
+        &matrix[at * self.width..][..self.width]
+    }
+
+    /// The weights of row `at` over rows `0..=at`.
+    fn weights(&self, at: usize, weights: &mut Vec<f32>) {
+        let q = self.row(&self.q, at);
+        weights.clear();
+        weights.extend((0..=at).map(|j| self.scale * dot(q, self.row(&self.k, j))));
+        softmax(weights);
+    }
+}
+
+impl Attend {
+    /// Splits rows of `width` numbers into the runs of sequences that one thread handles.
+    fn split<'a>(
+        &self,
+        mut rows: &'a mut [f32],
+        width: usize,
+    ) -> Vec<(Vec<Range<usize>>, &'a mut [f32])> {
+        let runs = self.segments.runs(CHUNK).into_iter();
+        runs.map(|run| {
+            let count: usize = run.iter().map(ExactSizeIterator::len).sum();
+            let (mine, rest) = std::mem::take(&mut rows).split_at_mut(count * width);
+            rows = rest;
+            (run, mine)
+        })
+        .collect()
+    }
+
+    fn forward(&self, qkv: &[f32], width: usize) -> Vec<f32> {
+        let mut out = vec![0f32; qkv.len() / 3];
+        self.split(&mut out, width).into_par_iter().for_each(|(run, mut out)| {
+            let mut weights = Vec::new();
+            for rows in run {
+                let (mine, rest) = out.split_at_mut(rows.len() * width);
+                out = rest;
+                let qkv = &qkv[rows.start * 3 * width..rows.end * 3 * width];
+                for head in 0..self.heads {
+                    let h = Head::read(qkv, self, width, head);
+                    for (at, out) in mine.chunks_exact_mut(width).enumerate() {
+                        h.weights(at, &mut weights);
+                        let out = &mut out[head * h.width..][..h.width];
+                        for (j, &weight) in weights.iter().enumerate() {
+                            add_scaled(out, weight, h.row(&h.v, j));
+                        }
+                    }
+                }
+            }
+        });
+        out
+    }
+
+    fn backward(&self, qkv: &[f32], grad: &[f32], width: usize) -> Vec<f32> {
+        let mut out = vec![0f32; qkv.len()];
+        self.split(&mut out, 3 * width).into_par_iter().for_each(|(run, mut out)| {
+            for rows in run {
+                let (mine, rest) = out.split_at_mut(rows.len() * 3 * width);
+                out = rest;
+                let qkv = &qkv[rows.start * 3 * width..rows.end * 3 * width];
+                let grad = &grad[rows.start * width..rows.end * width];
+                for head in 0..self.heads {
+                    self.backward_head(head, qkv, grad, width, mine);
+                }
+            }
+        });
+        out
+    }
+
+    /// With weights `p` and output `o = Σ pⱼvⱼ`: `dvⱼ = p·g`, `ds = p(g·v − Σ p(g·v))`, `dq = ds·k`, `dk = ds·q`.
+    fn backward_head(&self, head: usize, qkv: &[f32], grad: &[f32], width: usize, out: &mut [f32]) {
+        let h = Head::read(qkv, self, width, head);
+        let columns = head * h.width..(head + 1) * h.width;
+        let (mut dq, mut dk) = (vec![0f32; h.q.len()], vec![0f32; h.k.len()]);
+        let mut dv = vec![0f32; h.v.len()];
+        let (mut weights, mut products) = (Vec::new(), Vec::new());
+        for (at, grad) in grad.chunks_exact(width).enumerate() {
+            let grad = &grad[columns.clone()];
+            h.weights(at, &mut weights);
+            products.clear();
+            products.extend((0..=at).map(|j| dot(grad, h.row(&h.v, j))));
+            let mean = dot(&weights, &products);
+            for (j, &weight) in weights.iter().enumerate() {
+                let ds = weight * (products[j] - mean) * h.scale;
+                let there = j * h.width..(j + 1) * h.width;
+                add_scaled(&mut dv[there.clone()], weight, grad);
+                add_scaled(&mut dq[at * h.width..][..h.width], ds, h.row(&h.k, j));
+                add_scaled(&mut dk[there], ds, h.row(&h.q, at));
+            }
+        }
+        for (at, out) in out.chunks_exact_mut(3 * width).enumerate() {
+            let mine = at * h.width..(at + 1) * h.width;
+            self.rotary.turn(&mut dq[mine.clone()], at, -1.0);
+            self.rotary.turn(&mut dk[mine.clone()], at, -1.0);
+            for (which, part) in [&dq, &dk, &dv].into_iter().enumerate() {
+                out[which * width + columns.start..][..h.width]
+                    .copy_from_slice(&part[mine.clone()]);
+            }
+        }
+    }
+}
+
+impl CustomOp1 for Attend {
+    fn name(&self) -> &'static str {
+        "attend"
+    }
+
+    fn cpu_fwd(
+        &self,
+        qkv: &CpuStorage,
+        layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (rows, width) = (layout.dims()[0], layout.dims()[1] / 3);
+        let out = self.forward(slice(qkv, layout)?, width);
+        Ok((CpuStorage::F32(out), Shape::from((rows, width))))
+    }
+
+    fn bwd(
+        &self,
+        qkv: &Tensor,
+        _result: &Tensor,
+        grad: &Tensor,
+    ) -> candle_core::Result<Option<Tensor>> {
+        let width = qkv.dim(1)? / 3;
+        let d = with(qkv, |qkv| with(grad, |grad| self.backward(qkv, grad, width)))??;
+        Tensor::from_vec(d, qkv.shape(), qkv.device()).map(Some)
+    }
+}
+
+/// Attention of one new query for each row to the keys and values that the row has gathered. Queries and keys are
+/// rotated already. Query: rows × width; keys and values: rows × length × width. Without gradient.
+pub(super) struct AttendCached {
+    pub(super) heads: usize,
+}
+
+impl CustomOp3 for AttendCached {
+    fn name(&self) -> &'static str {
+        "attend-cached"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        keys: &CpuStorage,
+        keys_layout: &Layout,
+        values: &CpuStorage,
+        values_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let q = slice(q, q_layout)?;
+        let (keys, values) = (slice(keys, keys_layout)?, slice(values, values_layout)?);
+        let (length, width) = (keys_layout.dims()[1], keys_layout.dims()[2]);
+        let head_width = width / self.heads;
+        let scale = 1.0 / (head_width as f32).sqrt();
+        let mut out = vec![0f32; q.len()];
+        let past = length * width;
+        out.par_chunks_exact_mut(width).enumerate().with_min_len(CHUNK).for_each(|(row, out)| {
+            let q = &q[row * width..][..width];
+            let (keys, values) = (&keys[row * past..][..past], &values[row * past..][..past]);
+            let mut weights = vec![0f32; length];
+            for head in 0..self.heads {
+                let at = head * head_width;
+                for (weight, key) in weights.iter_mut().zip(keys.chunks_exact(width)) {
+                    *weight = scale * dot(&q[at..][..head_width], &key[at..][..head_width]);
+                }
+                softmax(&mut weights);
+                for (&weight, value) in weights.iter().zip(values.chunks_exact(width)) {
+                    add_scaled(&mut out[at..][..head_width], weight, &value[at..][..head_width]);
+                }
+            }
+        });
+        Ok((CpuStorage::F32(out), q_layout.shape().clone()))
+    }
+}

@@ -1,0 +1,52 @@
+//! Tensors on the processor as plain slices.
+
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+
+/// Rows that one thread handles at a time. Fixed, so that sums do not depend on scheduling.
+pub(super) const CHUNK: usize = 64;
+
+/// The numbers of a contiguous tensor.
+pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let data = storage.as_slice::<f32>()?;
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&data[start..end]),
+        None => bail!("a fused operation needs a contiguous tensor"),
+    }
+}
+
+/// Calls `read` with the numbers of a tensor on the processor.
+pub(super) fn with<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(read(slice(storage, layout)?)),
+        _ => bail!("a fused operation needs a tensor on the processor"),
+    }
+}
+
+/// Whether the fused form applies: single precision on the processor.
+pub(super) fn fused(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && tensor.dtype() == candle_core::DType::F32
+}
+
+/// The sum of products.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    // Eight partial sums let the compiler use vector registers; the order is fixed.
+    let mut sums = [0f32; 8];
+    let (a8, a_rest) = a.as_chunks::<8>();
+    let (b8, b_rest) = b.as_chunks::<8>();
+    for (a, b) in a8.iter().zip(b8) {
+        for lane in 0..8 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    sums.iter().sum::<f32>() + rest
+}
+
+/// `to += factor * from`.
+pub(super) fn add_scaled(to: &mut [f32], factor: f32, from: &[f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to += factor * from;
+    }
+}

@@ -1,0 +1,49 @@
+//! `fit`: a scoring policy learns from the histories in closed form, in one pass.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::{Kind, Report, Until};
+use crate::error::{Error, Result};
+use crate::index::Catalogue;
+use crate::options::fields_of;
+use crate::policy::Policy;
+use crate::progress::{Checkpoint, Progress};
+
+/// The record of this objective.
+pub(super) const KIND: Kind = Kind {
+    name: "fit",
+    summary: "counts in closed form, for policies without gradient",
+    defaults: || fields_of(&Config::default()),
+    train: run,
+};
+
+/// What can be set.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// Which part of each history is learned.
+    until: Until,
+}
+
+fn run(
+    policy: &mut Policy,
+    catalogue: &Catalogue,
+    histories: &[Vec<u32>],
+    config: &Json,
+    progress: &Progress,
+    _checkpoint: &dyn Checkpoint,
+) -> Result<Report> {
+    let config: Config = serde_json::from_value(config.clone())?;
+    let Policy::Score(policy) = policy else {
+        return Err(Error::input("wrong-objective", "`fit` is for policies that score items")
+            .help("train a generating policy with `sft`"));
+    };
+    let started = std::time::Instant::now();
+    let learned: Vec<Vec<u32>> = histories.iter().map(|h| config.until.cut(h).to_vec()).collect();
+    policy.fit(catalogue, &learned, progress)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let samples = learned.len() as u64;
+    let samples_per_second = samples as f64 / seconds.max(1e-9);
+    Ok(Report { samples, seconds, samples_per_second, ..Report::default() })
+}
