@@ -52,6 +52,18 @@ pub enum Expr {
     },
 }
 
+impl Expr {
+    /// Whether this is `prefix`, `prefix(…)`, `sid` or `sid(…)`, beside which a SID needs no dot.
+    pub fn holds_sid(&self) -> bool {
+        let name = match self {
+            Expr::Column(name) => name,
+            Expr::Call { name, .. } => &name.node,
+            _ => return false,
+        };
+        name.eq_ignore_ascii_case("prefix") || name.eq_ignore_ascii_case("sid")
+    }
+}
+
 /// A binary operator, from the loosest to the tightest binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -6,7 +6,7 @@ mod pattern;
 
 pub use expr::{Binary, Expr, Literal, Param};
 pub use options::{OptionValue, WithOption};
-pub use pattern::{Level, SidPattern};
+pub use pattern::{Level, SidPattern, letters};
 
 use crate::span::Spanned;
 
@@ -98,6 +98,27 @@ pub struct Select {
     pub offset: Option<Spanned<Operand>>,
 }
 
+impl Select {
+    /// Every column and row of a relation.
+    pub fn whole(relation: Name) -> Self {
+        Select {
+            columns: Vec::new(),
+            from: relation,
+            near: None,
+            filter: None,
+            group_by: Vec::new(),
+            order_by: Vec::new(),
+            limit: None,
+            offset: None,
+        }
+    }
+
+    /// Whether every column and row of the relation is asked for, in no order.
+    pub fn is_whole(&self) -> bool {
+        *self == Select::whole(self.from.clone())
+    }
+}
+
 /// One column of the projection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SelectColumn {
@@ -130,6 +151,8 @@ pub struct Near {
 pub enum NearTarget {
     /// An item by id (text), or a parameter that holds an item id or a vector.
     Operand(Operand),
+    /// `TEXT 'indoor futsal ball'`: the embedding of a text.
+    Text(Operand),
     /// A vector written out.
     Vector(Vec<f64>),
 }

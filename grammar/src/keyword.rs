@@ -1,0 +1,120 @@
+//! The one table of keywords.
+
+/// A word of the language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keyword {
+    /// The word in capitals.
+    pub text: &'static str,
+    /// Whether it must be quoted to serve as a name.
+    pub reserved: bool,
+}
+
+const fn reserved(text: &'static str) -> Keyword {
+    Keyword { text, reserved: true }
+}
+
+const fn free(text: &'static str) -> Keyword {
+    Keyword { text, reserved: false }
+}
+
+/// Every keyword, sorted.
+pub const KEYWORDS: &[Keyword] = &[
+    free("AFTER"),
+    free("ANALYZE"),
+    reserved("AND"),
+    reserved("AS"),
+    free("ASC"),
+    free("AT"),
+    free("BACKGROUND"),
+    free("BACKUP"),
+    free("BEGIN"),
+    free("BETWEEN"),
+    reserved("BY"),
+    free("CANCEL"),
+    free("CODEBOOK"),
+    free("CODEBOOKS"),
+    free("COMMIT"),
+    free("COMPACT"),
+    reserved("CONTAINS"),
+    free("COPY"),
+    free("CREATE"),
+    free("DELETE"),
+    free("DESC"),
+    free("DESCRIBE"),
+    free("DROP"),
+    free("ENRICH"),
+    free("EVALUATE"),
+    free("EVALUATIONS"),
+    free("EXPLAIN"),
+    reserved("FALSE"),
+    free("FOR"),
+    reserved("FROM"),
+    free("GENERATION"),
+    free("GENERATIONS"),
+    reserved("GROUP"),
+    reserved("IN"),
+    free("INSERT"),
+    free("INTO"),
+    reserved("IS"),
+    free("JOB"),
+    free("JOBS"),
+    free("KIND"),
+    free("KINDS"),
+    reserved("LIKE"),
+    reserved("LIMIT"),
+    reserved("NEAR"),
+    reserved("NOT"),
+    reserved("NULL"),
+    reserved("OFFSET"),
+    reserved("ON"),
+    reserved("OR"),
+    reserved("ORDER"),
+    free("POLICIES"),
+    free("POLICY"),
+    free("PREFIX"),
+    free("PUBLISH"),
+    free("REBUILD"),
+    free("RECOMMEND"),
+    free("RELATIONS"),
+    free("RESUME"),
+    free("ROLLBACK"),
+    reserved("SELECT"),
+    free("SET"),
+    free("SETTINGS"),
+    free("SHOW"),
+    free("SPACE"),
+    free("SPACES"),
+    free("TABLES"),
+    free("TEXT"),
+    free("TO"),
+    free("TRAIN"),
+    reserved("TRUE"),
+    free("UPDATE"),
+    free("USER"),
+    reserved("USING"),
+    free("VERIFY"),
+    free("WAIT"),
+    reserved("WHERE"),
+    reserved("WITH"),
+];
+
+/// The keyword that a word is, in any case.
+pub fn find(word: &str) -> Option<Keyword> {
+    KEYWORDS.iter().find(|keyword| keyword.text.eq_ignore_ascii_case(word)).copied()
+}
+
+/// Whether a word must be quoted to serve as a name.
+pub fn is_reserved(word: &str) -> bool {
+    find(word).is_some_and(|keyword| keyword.reserved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KEYWORDS;
+
+    #[test]
+    fn the_table_is_sorted_and_in_capitals() {
+        assert!(KEYWORDS.is_sorted_by(|a, b| a.text < b.text));
+        assert!(KEYWORDS.iter().all(|keyword| keyword.text == keyword.text.to_uppercase()));
+    }
+}

@@ -1,0 +1,36 @@
+//! `CREATE` and `DROP` of codebooks and policies.
+
+use nom::Parser;
+use nom::combinator::{cut, opt};
+use nom::sequence::preceded;
+
+use crate::ast::{CreateCodebook, CreatePolicy, Statement};
+use crate::error::Expected;
+use crate::parser::primitive::{Parsed, keyword, keywords, name, with_options};
+use crate::parser::rebuild::generation_of;
+use crate::token::Tokens;
+
+pub(super) fn create_codebook(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    let (rest, codebook) = name(Expected::Name)(input)?;
+    let (rest, using) = preceded(keyword("USING"), name(Expected::Kind)).parse(rest)?;
+    let (rest, on) = preceded(keyword("ON"), name(Expected::Space)).parse(rest)?;
+    let (rest, with) = with_options(rest)?;
+    Ok((rest, Statement::CreateCodebook(CreateCodebook { name: codebook, using, on, with })))
+}
+
+pub(super) fn create_policy(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    let (rest, policy) = name(Expected::Name)(input)?;
+    let (rest, using) = preceded(keyword("USING"), name(Expected::Kind)).parse(rest)?;
+    let (rest, codebook) =
+        opt(preceded(keywords("ON", "CODEBOOK"), cut(name(Expected::Codebook)))).parse(rest)?;
+    let (rest, with) = with_options(rest)?;
+    Ok((rest, Statement::CreatePolicy(CreatePolicy { name: policy, using, codebook, with })))
+}
+
+pub(super) fn drop_codebook(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    generation_of.map(Statement::DropCodebook).parse(input)
+}
+
+pub(super) fn drop_policy(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    name(Expected::Policy).map(Statement::DropPolicy).parse(input)
+}

@@ -1,0 +1,49 @@
+//! `SHOW` and `DESCRIBE`.
+
+use nom::Parser;
+use nom::branch::alt;
+use nom::combinator::cut;
+use nom::sequence::preceded;
+
+use crate::ast::{Describe, Show, Statement};
+use crate::error::Expected;
+use crate::parser::failure::Failure;
+use crate::parser::pattern;
+use crate::parser::primitive::{Parsed, keyword, name, spanned};
+use crate::parser::rebuild::generation_of;
+use crate::span::Spanned;
+use crate::token::Tokens;
+
+/// What can be shown, by its word; `TABLES` is another word for the first one.
+pub(crate) const SHOWN: [(&str, Show); 11] = [
+    ("RELATIONS", Show::Relations),
+    ("TABLES", Show::Relations),
+    ("CODEBOOKS", Show::Codebooks),
+    ("GENERATIONS", Show::Generations),
+    ("POLICIES", Show::Policies),
+    ("SPACES", Show::Spaces),
+    ("JOBS", Show::Jobs),
+    ("EVALUATIONS", Show::Evaluations),
+    ("KINDS", Show::Kinds),
+    ("SETTINGS", Show::Settings),
+    ("SPACE", Show::Space),
+];
+
+pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    if let Some((_, shown)) = SHOWN.iter().find(|(word, _)| input.is_keyword(0, word)) {
+        let shown = Spanned::new(*shown, input.span());
+        return Ok((input.skip(1), Statement::Show(shown)));
+    }
+    SHOWN.iter().for_each(|(word, _)| input.note(Expected::Keyword(word)));
+    Err(nom::Err::Error(Failure::at(input.at())))
+}
+
+pub(super) fn describe(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    let codebook = preceded(keyword("CODEBOOK"), cut(generation_of)).map(Describe::Codebook);
+    let policy = preceded(keyword("POLICY"), cut(name(Expected::Policy))).map(Describe::Policy);
+    let kind = preceded(keyword("KIND"), cut(name(Expected::Kind))).map(Describe::Kind);
+    let sid = spanned(|input| pattern::sid(input, true));
+    let prefix = preceded(keyword("PREFIX"), cut(sid)).map(Describe::Prefix);
+    let relation = name(Expected::Relation).map(Describe::Relation);
+    alt((codebook, policy, kind, prefix, relation)).map(Statement::Describe).parse(input)
+}

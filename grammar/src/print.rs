@@ -1,0 +1,494 @@
+//! Syntax tree to canonical text, which parses to the same tree.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::ast::*;
+use crate::keyword;
+use crate::lexer::is_word;
+use crate::parser::{SHOWN, pattern};
+use crate::span::Spanned;
+
+/// A name, in double quotes where it needs them.
+struct Identifier<'a>(&'a str);
+
+impl Display for Identifier<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if is_word(self.0) && !keyword::is_reserved(self.0) {
+            f.write_str(self.0)
+        } else {
+            quoted(f, self.0)
+        }
+    }
+}
+
+fn quoted(f: &mut Formatter<'_>, name: &str) -> fmt::Result {
+    write!(f, "\"{}\"", name.replace('"', "\"\""))
+}
+
+fn name(name: &Name) -> Identifier<'_> {
+    Identifier(&name.node)
+}
+
+/// Things with commas between them.
+fn list<T>(
+    f: &mut Formatter<'_>,
+    items: &[T],
+    mut one: impl FnMut(&mut Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            f.write_str(", ")?;
+        }
+        one(f, item)?;
+    }
+    Ok(())
+}
+
+/// ` WORD thing`, if there is one.
+fn clause(f: &mut Formatter<'_>, word: &str, thing: Option<impl Display>) -> fmt::Result {
+    thing.map_or(Ok(()), |thing| write!(f, " {word} {thing}"))
+}
+
+fn filter(f: &mut Formatter<'_>, filter: Option<&Spanned<Expr>>) -> fmt::Result {
+    clause(f, "WHERE", filter.map(|filter| &filter.node))
+}
+
+fn with(f: &mut Formatter<'_>, options: &[WithOption]) -> fmt::Result {
+    if options.is_empty() {
+        return Ok(());
+    }
+    f.write_str(" WITH (")?;
+    list(f, options, |f, option| write!(f, "{option}"))?;
+    f.write_str(")")
+}
+
+fn background(f: &mut Formatter<'_>, background: bool) -> fmt::Result {
+    if background { f.write_str(" IN BACKGROUND") } else { Ok(()) }
+}
+
+impl Display for WithOption {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", name(&self.name), self.value.node)
+    }
+}
+
+impl Display for OptionValue {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            OptionValue::Literal(literal) => write!(f, "{literal}"),
+            OptionValue::Param(param) => write!(f, "{param}"),
+            OptionValue::List(items) => {
+                f.write_str("[")?;
+                list(f, items, |f, item| write!(f, "{}", item.node))?;
+                f.write_str("]")
+            }
+        }
+    }
+}
+
+impl Display for Literal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Literal::Null => f.write_str("NULL"),
+            Literal::Bool(true) => f.write_str("TRUE"),
+            Literal::Bool(false) => f.write_str("FALSE"),
+            Literal::Int(value) => write!(f, "{value}"),
+            // The debug form keeps the point or the exponent, and every digit.
+            Literal::Float(value) => write!(f, "{value:?}"),
+            Literal::Text(text) => write!(f, "'{}'", text.replace('\'', "''")),
+            Literal::Sid(sid) if sid.levels.len() > 1 => write!(f, "{sid}"),
+            // A single level without a dot would be read as a column.
+            Literal::Sid(sid) => {
+                for (at, level) in sid.levels.iter().enumerate() {
+                    match level {
+                        Level::Code(code) => write!(f, "<{}_{code}>", letters(at))?,
+                        Level::Any => f.write_str("<*>")?,
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Display for Param {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Param::Positional(_) => f.write_str("?"),
+            Param::Named(name) => write!(f, "${name}"),
+        }
+    }
+}
+
+impl Display for Operand {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Operand::Literal(literal) => write!(f, "{literal}"),
+            Operand::Param(param) => write!(f, "{param}"),
+        }
+    }
+}
+
+impl Display for Binary {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Binary::Or => "OR",
+            Binary::And => "AND",
+            Binary::Eq => "=",
+            Binary::Ne => "!=",
+            Binary::Lt => "<",
+            Binary::Le => "<=",
+            Binary::Gt => ">",
+            Binary::Ge => ">=",
+            Binary::Like => "LIKE",
+            Binary::NotLike => "NOT LIKE",
+            Binary::Contains => "CONTAINS",
+        })
+    }
+}
+
+/// How tight an expression binds; a looser one within a tighter one needs parentheses.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Binding {
+    Or,
+    And,
+    Not,
+    Comparison,
+    Minus,
+    Primary,
+}
+
+fn binding(expr: &Expr) -> Binding {
+    match expr {
+        Expr::Binary { op, .. } => match op.node {
+            Binary::Or => Binding::Or,
+            Binary::And => Binding::And,
+            _ => Binding::Comparison,
+        },
+        Expr::In { .. } | Expr::IsNull { .. } => Binding::Comparison,
+        Expr::Not(_) => Binding::Not,
+        Expr::Negate(_) => Binding::Minus,
+        Expr::Literal(_) | Expr::Param(_) | Expr::Column(_) | Expr::Star | Expr::Call { .. } => {
+            Binding::Primary
+        }
+    }
+}
+
+/// An expression that must bind at least so tight.
+fn bound(f: &mut Formatter<'_>, expr: &Spanned<Expr>, least: Binding) -> fmt::Result {
+    if binding(&expr.node) < least {
+        write!(f, "({})", expr.node)
+    } else {
+        write!(f, "{}", expr.node)
+    }
+}
+
+/// An operand beside `prefix` or `sid`, where a SID needs no brackets.
+fn operand(f: &mut Formatter<'_>, expr: &Spanned<Expr>, sid: bool) -> fmt::Result {
+    match &expr.node {
+        Expr::Literal(Literal::Sid(pattern)) if sid => write!(f, "{pattern}"),
+        _ => bound(f, expr, Binding::Minus),
+    }
+}
+
+impl Display for Expr {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Expr::Literal(literal) => write!(f, "{literal}"),
+            Expr::Param(param) => write!(f, "{param}"),
+            // Beside a SID a column called `b2` would be read as a level.
+            Expr::Column(column) if pattern::is_level(column) => quoted(f, column),
+            Expr::Column(column) => write!(f, "{}", Identifier(column)),
+            Expr::Star => f.write_str("*"),
+            Expr::Call { name: function, args } => {
+                write!(f, "{}(", name(function))?;
+                list(f, args, |f, arg| write!(f, "{}", arg.node))?;
+                f.write_str(")")
+            }
+            Expr::Not(inner) => {
+                f.write_str("NOT ")?;
+                bound(f, inner, Binding::Not)
+            }
+            Expr::Negate(inner) => match &inner.node {
+                // `-5` is a literal, and `--` a comment.
+                Expr::Literal(_) => write!(f, "-({})", inner.node),
+                _ => {
+                    f.write_str("-")?;
+                    bound(f, inner, Binding::Primary)
+                }
+            },
+            Expr::Binary { left, op, right } => {
+                let (least_left, least_right) = match op.node {
+                    Binary::Or => (Binding::Or, Binding::And),
+                    Binary::And => (Binding::And, Binding::Not),
+                    _ => (Binding::Minus, Binding::Minus),
+                };
+                bound(f, left, least_left)?;
+                write!(f, " {} ", op.node)?;
+                if matches!(op.node, Binary::Eq | Binary::Ne) {
+                    operand(f, right, left.node.holds_sid())
+                } else {
+                    bound(f, right, least_right)
+                }
+            }
+            Expr::In { expr, list: items, negated } => {
+                bound(f, expr, Binding::Minus)?;
+                f.write_str(if *negated { " NOT IN (" } else { " IN (" })?;
+                let sid = expr.node.holds_sid();
+                list(f, items, |f, item| operand(f, item, sid))?;
+                f.write_str(")")
+            }
+            Expr::IsNull { expr, negated } => {
+                bound(f, expr, Binding::Minus)?;
+                f.write_str(if *negated { " IS NOT NULL" } else { " IS NULL" })
+            }
+        }
+    }
+}
+
+impl Display for Select {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("SELECT ")?;
+        if !self.columns.is_empty() {
+            list(f, &self.columns, |f, column| write!(f, "{column}"))?;
+            f.write_str(" FROM ")?;
+        }
+        write!(f, "{}", name(&self.from))?;
+        clause(f, "NEAR", self.near.as_ref())?;
+        filter(f, self.filter.as_ref())?;
+        if !self.group_by.is_empty() {
+            f.write_str(" GROUP BY ")?;
+            list(f, &self.group_by, |f, expr| write!(f, "{}", expr.node))?;
+        }
+        if !self.order_by.is_empty() {
+            f.write_str(" ORDER BY ")?;
+            list(f, &self.order_by, |f, key| write!(f, "{key}"))?;
+        }
+        clause(f, "LIMIT", self.limit.as_ref().map(|limit| &limit.node))?;
+        clause(f, "OFFSET", self.offset.as_ref().map(|offset| &offset.node))
+    }
+}
+
+impl Display for SelectColumn {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.expr.node)?;
+        clause(f, "AS", self.alias.as_ref().map(name))
+    }
+}
+
+impl Display for OrderKey {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.expr.node)?;
+        if self.descending { f.write_str(" DESC") } else { Ok(()) }
+    }
+}
+
+impl Display for Near {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.target.node {
+            NearTarget::Operand(Operand::Literal(Literal::Sid(sid))) => write!(f, "{sid}")?,
+            NearTarget::Operand(operand) => write!(f, "{operand}")?,
+            NearTarget::Text(operand) => write!(f, "TEXT {operand}")?,
+            NearTarget::Vector(values) => write!(f, "{values:?}")?,
+        }
+        clause(f, "IN", self.space.as_ref().map(name))
+    }
+}
+
+impl Display for Show {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let word = SHOWN.iter().find(|(_, shown)| shown == self).map(|(word, _)| *word);
+        f.write_str(word.unwrap_or_default())
+    }
+}
+
+impl Display for Describe {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            // Here these words begin something else than a relation.
+            Describe::Relation(relation)
+                if ["CODEBOOK", "POLICY", "KIND", "PREFIX"]
+                    .iter()
+                    .any(|word| relation.node.eq_ignore_ascii_case(word)) =>
+            {
+                quoted(f, &relation.node)
+            }
+            Describe::Relation(relation) => write!(f, "{}", name(relation)),
+            Describe::Codebook(of) => write!(f, "CODEBOOK {of}"),
+            Describe::Policy(policy) => write!(f, "POLICY {}", name(policy)),
+            Describe::Kind(kind) => write!(f, "KIND {}", name(kind)),
+            Describe::Prefix(sid) => write!(f, "PREFIX {}", sid.node),
+        }
+    }
+}
+
+impl Display for GenerationOf {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", name(&self.codebook))?;
+        clause(f, "GENERATION", self.generation.as_ref().map(|number| number.node))
+    }
+}
+
+impl Display for Context {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Context::User(user) => write!(f, "FOR USER {user}"),
+            Context::After(items) => {
+                f.write_str("AFTER (")?;
+                list(f, items, |f, item| write!(f, "{}", item.node))?;
+                f.write_str(")")
+            }
+        }
+    }
+}
+
+fn fields(
+    f: &mut Formatter<'_>,
+    fields: &[(Name, Spanned<OptionValue>)],
+    mark: &str,
+) -> fmt::Result {
+    list(f, fields, |f, (field, value)| write!(f, "{}{mark}{}", name(field), value.node))
+}
+
+impl Display for Statement {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Statement::Select(select) => write!(f, "{select}"),
+            Statement::Insert(insert) => write!(f, "{insert}"),
+            Statement::Update(update) => write!(f, "{update}"),
+            Statement::Delete(delete) => {
+                write!(f, "DELETE FROM {}", name(&delete.from))?;
+                filter(f, delete.filter.as_ref())
+            }
+            Statement::CopyFrom(copy) => {
+                write!(f, "COPY {} FROM {}", name(&copy.into), copy.file.node)?;
+                with(f, &copy.with)?;
+                background(f, copy.background)
+            }
+            Statement::CopyTo(copy) => write!(f, "{copy}"),
+            Statement::Enrich(enrich) => write!(f, "{enrich}"),
+            Statement::CreateCodebook(create) => write!(f, "{create}"),
+            Statement::RebuildCodebook(rebuild) => {
+                write!(f, "REBUILD CODEBOOK {}", name(&rebuild.name))?;
+                with(f, &rebuild.with)?;
+                background(f, rebuild.background)
+            }
+            Statement::PublishCodebook(of) => write!(f, "PUBLISH CODEBOOK {of}"),
+            Statement::DropCodebook(of) => write!(f, "DROP CODEBOOK {of}"),
+            Statement::CreatePolicy(create) => write!(f, "{create}"),
+            Statement::TrainPolicy(train) => {
+                write!(f, "TRAIN POLICY {}", name(&train.name))?;
+                clause(f, "USING", train.objective.as_ref().map(name))?;
+                with(f, &train.with)?;
+                background(f, train.background)
+            }
+            Statement::DropPolicy(policy) => write!(f, "DROP POLICY {}", name(policy)),
+            Statement::Recommend(recommend) => write!(f, "{recommend}"),
+            Statement::Evaluate(evaluate) => write!(f, "{evaluate}"),
+            Statement::Explain(explain) => {
+                f.write_str(if explain.analyze { "EXPLAIN ANALYZE " } else { "EXPLAIN " })?;
+                write!(f, "{}", explain.statement)
+            }
+            Statement::Show(shown) => write!(f, "SHOW {}", shown.node),
+            Statement::Describe(described) => write!(f, "DESCRIBE {described}"),
+            Statement::WaitJob(job) => write!(f, "WAIT JOB {}", job.node),
+            Statement::CancelJob(job) => write!(f, "CANCEL JOB {}", job.node),
+            Statement::ResumeJob(resume) => {
+                write!(f, "RESUME JOB {}", resume.job.node)?;
+                background(f, resume.background)
+            }
+            Statement::Verify => f.write_str("VERIFY"),
+            Statement::Compact => f.write_str("COMPACT"),
+            Statement::Backup(file) => write!(f, "BACKUP TO {}", file.node),
+            Statement::Set(option) => write!(f, "SET {option}"),
+            Statement::Begin => f.write_str("BEGIN"),
+            Statement::Commit => f.write_str("COMMIT"),
+            Statement::Rollback => f.write_str("ROLLBACK"),
+        }
+    }
+}
+
+impl Display for Insert {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "INSERT INTO {} ", name(&self.into))?;
+        list(f, &self.rows, |f, row| {
+            f.write_str("{")?;
+            fields(f, row, ": ")?;
+            f.write_str("}")
+        })?;
+        with(f, &self.with)
+    }
+}
+
+impl Display for Update {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "UPDATE {} SET ", name(&self.relation))?;
+        fields(f, &self.set, " = ")?;
+        filter(f, self.filter.as_ref())
+    }
+}
+
+impl Display for CopyTo {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.select.is_whole() {
+            write!(f, "COPY {} TO {}", name(&self.select.from), self.file.node)?;
+        } else {
+            write!(f, "COPY ({}) TO {}", self.select, self.file.node)?;
+        }
+        with(f, &self.with)?;
+        background(f, self.background)
+    }
+}
+
+impl Display for Enrich {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "ENRICH {} BY {}", name(&self.relation), name(&self.stage))?;
+        clause(f, "USING", self.using.as_ref().map(name))?;
+        filter(f, self.filter.as_ref())?;
+        with(f, &self.with)?;
+        background(f, self.background)
+    }
+}
+
+impl Display for CreateCodebook {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (codebook, kind, space) = (name(&self.name), name(&self.using), name(&self.on));
+        write!(f, "CREATE CODEBOOK {codebook} USING {kind} ON {space}")?;
+        with(f, &self.with)
+    }
+}
+
+impl Display for CreatePolicy {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "CREATE POLICY {} USING {}", name(&self.name), name(&self.using))?;
+        clause(f, "ON CODEBOOK", self.codebook.as_ref().map(name))?;
+        with(f, &self.with)
+    }
+}
+
+impl Display for Recommend {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("RECOMMEND ")?;
+        if let Some(count) = &self.count {
+            write!(f, "{} ", count.node)?;
+        }
+        write!(f, "{}", self.context.node)?;
+        clause(f, "USING", self.using.as_ref().map(name))?;
+        filter(f, self.filter.as_ref())?;
+        with(f, &self.with)
+    }
+}
+
+impl Display for Evaluate {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("EVALUATE POLICY ")?;
+        list(f, &self.policies, |f, policy| write!(f, "{}", name(policy)))?;
+        clause(f, "ON", self.split.as_ref().map(name))?;
+        if !self.at.is_empty() {
+            f.write_str(" AT ")?;
+            list(f, &self.at, |f, at| write!(f, "{}", at.node))?;
+        }
+        with(f, &self.with)?;
+        background(f, self.background)
+    }
+}
