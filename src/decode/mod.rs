@@ -158,7 +158,7 @@ fn generated<T: Send>(
                 .map(|history| Scope::new(search.trie, source.allowed, seen(history, request)))
                 .collect();
             let leaves = if request.exact {
-                exhaustive(&search, source.allowed, histories, &scopes)?
+                exhaustive(&search, source.allowed, histories, &scopes, ROWS_MAX)?
             } else {
                 search.leaves(histories, &scopes, None)?
             };
@@ -185,15 +185,16 @@ fn search<'a>(
 }
 
 /// Every SID that qualifies, with its likelihood: a search that drops nothing, over parts of the trie so that
-/// a part has at most about `ROWS_MAX` rows. Prefixes are computed once within a part.
+/// a part has about `rows` rows for each user at most. Prefixes are computed once within a part.
 fn exhaustive(
     search: &Search<'_>,
     allowed: &Allowed,
     histories: &[History<'_>],
     scopes: &[Scope<'_>],
+    rows: usize,
 ) -> Result<Vec<Vec<Leaf>>> {
     let mut all = vec![Vec::new(); histories.len()];
-    for ranks in allowed.cut(search.trie, ROWS_MAX) {
+    for ranks in allowed.cut(search.trie, rows) {
         let parts: Vec<Scope<'_>> = scopes.iter().map(|s| s.part(ranks.clone())).collect();
         for (all, part) in all.iter_mut().zip(search.leaves(histories, &parts, None)?) {
             all.extend(part);
