@@ -1,8 +1,11 @@
 //! sidql: an embedded database for Semantic IDs.
 
+mod decode;
 mod device;
+mod enrich;
 mod error;
 mod eval;
+mod format;
 mod index;
 mod kind;
 mod metric;
@@ -10,6 +13,7 @@ mod nn;
 mod options;
 mod policy;
 mod progress;
+mod quantize;
 mod train;
 mod value;
 

@@ -1,8 +1,10 @@
-//! Structures derived from the file and held in memory: the catalogue of a generation and its trie.
+//! Structures derived from the file and held in memory: the catalogue of a generation, its trie, exact
+//! neighbours.
 
 mod catalogue;
 pub(crate) mod flat;
 pub(crate) mod product;
+mod trie;
 
 pub(crate) use catalogue::Catalogue;
 pub(crate) use trie::Trie;

@@ -4,6 +4,9 @@
 //! trie; a *scorer* gives a number to every item. Neither needs stubs for the other.
 
 mod decoder;
+mod item_graph;
+mod popular;
+pub(crate) mod state;
 
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value as Json};
@@ -13,7 +16,7 @@ use crate::index::Catalogue;
 use crate::progress::Progress;
 
 /// Every policy that this build knows.
-pub(crate) const KINDS: &[&Kind] = &[&decoder::KIND];
+pub(crate) const KINDS: &[&Kind] = &[&decoder::KIND, &item_graph::KIND, &popular::KIND];
 
 /// One kind of policy: a constant record.
 pub(crate) struct Kind {
@@ -72,7 +75,7 @@ pub(crate) type History<'a> = &'a [u32];
 
 /// A policy that gives a score to every item.
 pub(crate) trait Score: Send + Sync {
-    /// Learns from the training part of every history, in closed form.
+    /// Learns from histories in closed form. The caller has cut them to their training part.
     fn fit(
         &mut self,
         catalogue: &Catalogue,
