@@ -53,12 +53,8 @@ pub(crate) type History<'a> = &'a [u32];
 /// A policy that gives a score to every item.
 pub(crate) trait Score: Send + Sync {
     /// Learns from the training part of every history, in closed form.
-    fn fit(
-        &mut self,
-        catalogue: &Catalogue,
-        histories: &[Vec<u32>],
-        progress: &Progress,
-    ) -> Result<()>;
+    fn fit(&mut self, catalogue: &Catalogue, histories: &[Vec<u32>], progress: &Progress)
+    -> Result<()>;
 
     /// Writes the score of every item of the catalogue for one history into `scores` (zeroed, one for each
     /// position). Higher is better; the scale is the policy's own.
@@ -74,19 +70,10 @@ pub(crate) trait Score: Send + Sync {
 /// A policy that generates SIDs code by code.
 pub(crate) trait Generate: Send + Sync {
     /// Reads a batch of histories and is ready to emit the first level.
-    fn begin<'a>(
-        &'a self,
-        catalogue: &Catalogue,
-        histories: &[History<'_>],
-    ) -> Result<Box<dyn Decoding + 'a>>;
+    fn begin<'a>(&'a self, catalogue: &Catalogue, histories: &[History<'_>]) -> Result<Box<dyn Decoding + 'a>>;
 
     /// The loss of a batch of histories: the paper's own. A scalar tensor with gradient.
-    fn loss(
-        &self,
-        catalogue: &Catalogue,
-        histories: &[History<'_>],
-        training: &mut Training<'_>,
-    ) -> Result<Tensor>;
+    fn loss(&self, catalogue: &Catalogue, histories: &[History<'_>], training: &mut Training<'_>) -> Result<Tensor>;
 
     /// The variables that training moves, by name.
     fn params(&self) -> &crate::nn::Params;
