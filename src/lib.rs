@@ -1,6 +1,8 @@
 //! sidql: an embedded database for Semantic IDs.
 
+mod enrich;
 mod error;
+mod format;
 mod index;
 mod kind;
 mod nn;
