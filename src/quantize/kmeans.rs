@@ -269,7 +269,7 @@ impl<'a> Lloyd<'a> {
             let reseeded = self.fill_empty(&mut changed);
             self.update(&changed);
             progress.advance(1);
-            let settled = before - error <= settings.tolerance * before;
+            let settled = before.is_finite() && before - error <= settings.tolerance * before;
             if changed.is_empty() || settled && !reseeded {
                 break;
             }

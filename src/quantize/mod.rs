@@ -119,3 +119,159 @@ pub(crate) fn build(
     let health = health::measure(&artefact, vectors, &native, &repaired, progress)?;
     Ok(Built { artefact, codes: repaired.codes, health })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+    use std::sync::Mutex;
+    use std::time::{Duration, Instant};
+
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+    use serde_json::json;
+
+    use super::*;
+    use crate::progress::Unsaved;
+
+    /// A checkpoint in memory that stops the work after a number of saves.
+    #[derive(Default)]
+    struct Slot {
+        state: Mutex<Option<Vec<u8>>>,
+        saves: Mutex<usize>,
+        stop_after: Option<(usize, Progress)>,
+    }
+
+    impl Checkpoint for Slot {
+        fn load(&self) -> Result<Option<Vec<u8>>> {
+            Ok(self.state.lock().unwrap().clone())
+        }
+
+        fn save(&self, state: &[u8]) -> Result<()> {
+            *self.state.lock().unwrap() = Some(state.to_vec());
+            *self.saves.lock().unwrap() += 1;
+            if let Some((after, progress)) = &self.stop_after {
+                if *self.saves.lock().unwrap() == *after {
+                    progress.stop();
+                }
+            }
+            Ok(())
+        }
+
+        fn due(&self) -> bool {
+            true
+        }
+    }
+
+    /// Vectors around a few centres, with a few exact twins.
+    fn sample(rows: usize, dim: usize, seed: u64) -> Vec<f32> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let centres: Vec<f32> = (0..8 * dim).map(|_| random.random_range(-1.0..1.0)).collect();
+        let mut data = Vec::with_capacity(rows * dim);
+        for row in 0..rows {
+            let centre = row % 8;
+            for at in 0..dim {
+                data.push(centres[centre * dim + at] + random.random_range(-0.2..0.2));
+            }
+            if row > 0 && row % 50 == 0 {
+                data.copy_within((row - 1) * dim..row * dim, row * dim);
+            }
+        }
+        data
+    }
+
+    fn small() -> Json {
+        json!({"codes": 16, "iterations": 20})
+    }
+
+    #[test]
+    fn every_kind_meets_the_same_demands() {
+        let data = sample(600, 12, 7);
+        let vectors = Vectors::new(&data, 12).unwrap();
+        for kind in KINDS {
+            let defaults = Json::Object((kind.defaults)().unwrap());
+            assert!(defaults.get("seed").is_some() && defaults.get("collisions").is_some());
+            let run = |config: &Json| {
+                build(kind, config, &vectors, &Progress::silent(), &Unsaved).unwrap()
+            };
+            let built = run(&small());
+            let sizes = built.artefact.sid_sizes();
+            assert_eq!(built.codes.len(), vectors.len() * sizes.len(), "{}", kind.name);
+            let in_range = |row: &[u16]| row.iter().zip(&sizes).all(|(c, s)| usize::from(*c) < *s);
+            assert!(built.codes.chunks_exact(sizes.len()).all(in_range), "{}", kind.name);
+            assert_eq!(built.health.repaired.items, 0, "{}: SIDs are unique", kind.name);
+            assert!(built.health.native.items > 0, "{}: the sample has twins", kind.name);
+            let errors: Vec<f64> = built.health.levels.iter().filter_map(|l| l.error).collect();
+            assert!(errors.is_sorted_by(|a, b| a > b), "{}: {errors:?}", kind.name);
+            let again = run(&small());
+            assert_eq!(again.codes, built.codes, "{}: same seed, same SIDs", kind.name);
+            let bytes = built.artefact.to_bytes().unwrap();
+            assert_eq!(Artefact::from_bytes(&bytes).unwrap(), built.artefact, "{}", kind.name);
+            let unknown = json!({"code": 3});
+            let error = (kind.fit)(&unknown, &vectors, &Progress::silent(), &Unsaved).unwrap_err();
+            assert!(error.message().contains("code"), "{}", kind.name);
+            let stopped = Progress::silent();
+            stopped.stop();
+            let error = build(kind, &small(), &vectors, &stopped, &Unsaved).unwrap_err();
+            assert!(error.is_cancelled(), "{}", kind.name);
+        }
+    }
+
+    #[test]
+    fn an_interrupted_build_ends_the_same() {
+        let data = sample(400, 8, 3);
+        let vectors = Vectors::new(&data, 8).unwrap();
+        let kind = KINDS[0];
+        let whole = build(kind, &small(), &vectors, &Progress::silent(), &Unsaved).unwrap();
+        let progress = Progress::silent();
+        let slot = Slot { stop_after: Some((2, progress.clone())), ..Slot::default() };
+        let error = build(kind, &small(), &vectors, &progress, &slot).unwrap_err();
+        assert!(error.is_cancelled());
+        let resumed = build(kind, &small(), &vectors, &Progress::silent(), &slot).unwrap();
+        assert_eq!(resumed.artefact, whole.artefact);
+        assert_eq!(*slot.saves.lock().unwrap(), 3, "only the last level was trained again");
+        // Other vectors: the state is of no use.
+        let other = sample(400, 8, 4);
+        let other = Vectors::new(&other, 8).unwrap();
+        let fresh = build(kind, &small(), &other, &Progress::silent(), &slot).unwrap();
+        let clean = build(kind, &small(), &other, &Progress::silent(), &Unsaved).unwrap();
+        assert_eq!(fresh.artefact, clean.artefact);
+    }
+
+    #[test]
+    fn few_items_and_no_items() {
+        for rows in [0, 1, 3] {
+            let data = sample(rows, 4, 1);
+            let vectors = Vectors::new(&data, 4).unwrap();
+            let built = build(KINDS[0], &small(), &vectors, &Progress::silent(), &Unsaved).unwrap();
+            assert_eq!(built.health.items, rows);
+            assert!(built.health.error < 1e-9, "{rows} items are their own centres");
+        }
+    }
+
+    #[test]
+    fn vectors_are_checked() {
+        assert_eq!(Vectors::new(&[1.0, 2.0, 3.0], 2).unwrap_err().code(), "bad-vector");
+        let error = Vectors::new(&[1.0, 2.0, f32::NAN, 0.0], 2).unwrap_err();
+        assert_eq!(error.message(), "component 0 of vector 1 is NaN, not a finite number");
+    }
+
+    /// Measures on the little-endian floats of the file `SIDQL_VECTORS`, of `SIDQL_DIM` components.
+    #[test]
+    #[ignore = "needs a file of vectors"]
+    fn measure() {
+        let bytes = std::fs::read(std::env::var("SIDQL_VECTORS").unwrap()).unwrap();
+        let dim: usize = std::env::var("SIDQL_DIM").unwrap().parse().unwrap();
+        let data = artefact::floats_of(&bytes);
+        let vectors = Vectors::new(&data, dim).unwrap();
+        for tolerance in [1e-3, 1e-4, 1e-5] {
+            let config = json!({"tolerance": tolerance, "iterations": 300});
+            let began = Instant::now();
+            (KINDS[0].fit)(&config, &vectors, &Progress::silent(), &Unsaved).unwrap();
+            let fitted = began.elapsed();
+            let built = build(KINDS[0], &config, &vectors, &Progress::silent(), &Unsaved).unwrap();
+            let whole: Duration = began.elapsed() - fitted;
+            println!("tolerance {tolerance}: fit {fitted:?}, build {whole:?}\n{:#?}", built.health);
+        }
+    }
+}
