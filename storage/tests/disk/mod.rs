@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use sidql_storage::backend::StorageBackend;
 
 /// One thing that was asked of the disk.
+#[allow(dead_code, reason = "each test uses its part")]
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// Bytes were written at an offset.
