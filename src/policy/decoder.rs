@@ -429,3 +429,6 @@ impl Decoding for Beams<'_> {
         self.feed((&self.history + prefix.detach())?, level + 1)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,23 +127,4 @@ pub(crate) fn train(
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
-    use super::*;
-
-    #[test]
-    fn until_cuts_the_held_out_items() {
-        assert_eq!(Until::Train.cut(&[1, 2, 3]), &[1]);
-        assert_eq!(Until::Validation.cut(&[1, 2, 3]), &[1, 2]);
-        assert_eq!(Until::All.cut(&[1, 2, 3]), &[1, 2, 3]);
-        assert_eq!(Until::Train.cut(&[1]), &[] as &[u32]);
-    }
-
-    #[test]
-    fn defaults_are_readable() {
-        for objective in OBJECTIVES {
-            assert!((objective.defaults)().unwrap().contains_key("until"), "{}", objective.name);
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,192 @@
+//! Checks of training: a toy task is learned, a killed run goes on as if it had not been, errors are clear.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::cell::{Cell, RefCell};
+
+use candle_core::Device;
+use serde_json::json;
+
+use super::*;
+use crate::kind::find;
+use crate::policy::KINDS;
+
+const ITEMS: u32 = 24;
+
+fn catalogue() -> Catalogue {
+    let codes = (0..ITEMS as u16).flat_map(|item| [item / 6, item / 2 % 3, item % 2]).collect();
+    Catalogue::new((0..u64::from(ITEMS)).collect(), vec![4, 3, 2], codes)
+}
+
+/// The next item is a function of the last alone; the first is any.
+fn histories() -> Vec<Vec<u32>> {
+    let from = |first: u32| {
+        std::iter::successors(Some(first), |item| Some((item * 5 + 7) % ITEMS)).take(7).collect()
+    };
+    (0..96).map(|at| from(at % ITEMS)).collect()
+}
+
+fn policy(dropout: f64) -> Policy {
+    let kind = find(KINDS, "policy", "decoder").unwrap();
+    let mut config = (kind.defaults)().unwrap();
+    for (name, value) in [
+        ("width", json!(32)),
+        ("hidden", json!(48)),
+        ("heads", json!(2)),
+        ("dropout", json!(dropout)),
+    ] {
+        config.insert(name.to_owned(), value);
+    }
+    (kind.build)(&Json::Object(config), &catalogue(), &Device::Cpu, 1).unwrap()
+}
+
+fn sft(
+    policy: &mut Policy,
+    options: Json,
+    progress: &Progress,
+    checkpoint: &dyn Checkpoint,
+) -> Result<Report> {
+    let objective = find(OBJECTIVES, "objective", "sft").unwrap();
+    let mut config = (objective.defaults)().unwrap();
+    config.extend(options.as_object().unwrap().clone());
+    let config = Json::Object(config);
+    train(objective, policy, &catalogue(), &histories(), &config, progress, checkpoint)
+}
+
+fn weights(policy: &Policy) -> Vec<u8> {
+    policy.save(&catalogue()).unwrap()
+}
+
+/// A slot in memory that asks the work to stop at a step.
+struct Slot {
+    state: RefCell<Option<Vec<u8>>>,
+    steps: Cell<usize>,
+    stop: Option<(usize, Progress)>,
+}
+
+impl Slot {
+    fn new(stop: Option<(usize, Progress)>) -> Self {
+        Slot { state: RefCell::new(None), steps: Cell::new(0), stop }
+    }
+}
+
+impl Checkpoint for Slot {
+    fn load(&self) -> Result<Option<Vec<u8>>> {
+        Ok(self.state.borrow().clone())
+    }
+
+    fn save(&self, state: &[u8]) -> Result<()> {
+        *self.state.borrow_mut() = Some(state.to_vec());
+        Ok(())
+    }
+
+    fn due(&self) -> bool {
+        self.steps.set(self.steps.get() + 1);
+        if let Some((step, progress)) = &self.stop
+            && self.steps.get() == *step
+        {
+            progress.stop();
+        }
+        false
+    }
+}
+
+#[test]
+fn until_cuts_the_held_out_items() {
+    assert_eq!(Until::Train.cut(&[1, 2, 3]), &[1]);
+    assert_eq!(Until::Validation.cut(&[1, 2, 3]), &[1, 2]);
+    assert_eq!(Until::All.cut(&[1, 2, 3]), &[1, 2, 3]);
+    assert_eq!(Until::Train.cut(&[1]), &[] as &[u32]);
+}
+
+#[test]
+fn defaults_are_readable() {
+    for objective in OBJECTIVES {
+        assert!((objective.defaults)().unwrap().contains_key("until"), "{}", objective.name);
+    }
+}
+
+#[test]
+fn a_toy_task_is_learned() {
+    let mut policy = policy(0.0);
+    let options = json!({ "epochs": 30, "batch": 16, "lr": 5e-3, "warmup": 10, "patience": 0 });
+    let report = sft(&mut policy, options, &Progress::silent(), &crate::progress::Unsaved).unwrap();
+    let last = report.epochs.last().unwrap();
+    assert!(last.validation_loss.unwrap() < 0.05, "{report:?}");
+    assert_eq!((report.epochs.len(), report.steps, report.samples), (30, 180, 30 * 96));
+    // A cold user is met with the mean over first items: nearly uniform.
+    let Policy::Generate(policy) = &policy else { panic!("a generator") };
+    let first = policy.begin(&catalogue(), &[&[]]).unwrap().first().unwrap();
+    assert!(first.iter().all(|log| (log.exp() - 0.25).abs() < 0.15), "{first:?}");
+}
+
+#[test]
+fn a_stopped_run_goes_on_as_if_it_had_not_been() {
+    let options = json!({ "epochs": 4, "batch": 16, "lr": 2e-3, "warmup": 5 });
+    let mut straight = policy(0.2);
+    let whole = sft(&mut straight, options.clone(), &Progress::silent(), &Slot::new(None)).unwrap();
+    // Within an epoch, at its end, and before the first step is over.
+    for stop in [9, 12, 1] {
+        let mut resumed = policy(0.2);
+        let progress = Progress::silent();
+        let mut slot = Slot::new(Some((stop, progress.clone())));
+        let error = sft(&mut resumed, options.clone(), &progress, &slot).unwrap_err();
+        assert!(error.is_cancelled());
+        assert!(slot.state.borrow().is_some());
+        slot.stop = None;
+        let mut resumed = policy(0.2); // as after a restart: only the checkpoint is left
+        let report = sft(&mut resumed, options.clone(), &Progress::silent(), &slot).unwrap();
+        let curve = |report: &Report| -> Vec<_> {
+            report.epochs.iter().map(|epoch| (epoch.loss, epoch.validation_loss)).collect()
+        };
+        assert_eq!(curve(&report), curve(&whole), "stopped at step {stop}");
+        assert!(weights(&resumed) == weights(&straight), "stopped at step {stop}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_other_options_is_not_taken_up() {
+    let slot = Slot::new(None);
+    let options = |seed: u64| json!({ "epochs": 1, "batch": 16, "seed": seed });
+    sft(&mut policy(0.0), options(1), &Progress::silent(), &slot).unwrap();
+    let mut second = policy(0.0);
+    let report = sft(&mut second, options(2), &Progress::silent(), &slot).unwrap();
+    assert_eq!((report.steps, report.samples), (6, 96));
+}
+
+#[test]
+fn early_stopping_keeps_the_best_weights() {
+    // A rate this high makes the validation loss rise at some point.
+    let options =
+        json!({ "epochs": 60, "batch": 8, "lr": 0.5, "warmup": 0, "clip": 0.0, "patience": 2 });
+    let mut policy = policy(0.0);
+    let report = sft(&mut policy, options, &Progress::silent(), &Slot::new(None)).unwrap();
+    assert!(report.stopped_early, "{report:?}");
+    assert_eq!(report.best_epoch + 2, report.epochs.len());
+    let best = report.epochs[report.best_epoch - 1].validation_loss.unwrap();
+    assert!(report.epochs.iter().all(|epoch| epoch.validation_loss.unwrap() >= best));
+}
+
+#[test]
+fn errors_are_clear() {
+    let run = |options: Json| {
+        let slot = Slot::new(None);
+        sft(&mut policy(0.0), options, &Progress::silent(), &slot).unwrap_err().code()
+    };
+    assert_eq!(run(json!({ "epochs": 0 })), "bad-option");
+    assert_eq!(run(json!({ "lr": -1.0 })), "bad-option");
+    assert_eq!(run(json!({ "lr": 1e30, "warmup": 0, "epochs": 3 })), "loss-not-finite");
+    let fit = find(OBJECTIVES, "objective", "fit").unwrap();
+    let config = Json::Object((fit.defaults)().unwrap());
+    let (catalogue, slot) = (catalogue(), Slot::new(None));
+    let train = |histories: &[Vec<u32>], objective| {
+        let mut policy = policy(0.0);
+        train(objective, &mut policy, &catalogue, histories, &config, &Progress::silent(), &slot)
+            .unwrap_err()
+            .code()
+    };
+    assert_eq!(train(&histories(), fit), "wrong-objective");
+    assert_eq!(train(&[vec![99]], fit), "internal");
+    let sft = find(OBJECTIVES, "objective", "sft").unwrap();
+    assert_eq!(train(&[vec![1, 2]], sft), "no-histories");
+}
