@@ -18,7 +18,15 @@ pub struct ParseError {
     pub found: String,
     /// How to mend it, for example "did you mean `PREFIX`?".
     pub help: Option<String>,
-    code: &'static str,
+    kind: Kind,
+}
+
+/// What sort of error it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Syntax,
+    TooLong,
+    TooDeep,
 }
 
 /// Something that may stand at a place of a statement.
@@ -125,7 +133,11 @@ impl Expected {
 impl ParseError {
     /// What kind of error this is: `syntax`, `statement-too-long` or `too-deep`.
     pub fn code(&self) -> &'static str {
-        self.code
+        match self.kind {
+            Kind::Syntax => "syntax",
+            Kind::TooLong => "statement-too-long",
+            Kind::TooDeep => "too-deep",
+        }
     }
 
     /// The line and the column (both from 1) of the error in the text that was parsed.
@@ -134,7 +146,7 @@ impl ParseError {
     }
 
     pub(crate) fn syntax(span: Span, message: String, found: String) -> Self {
-        ParseError { span, message, expected: Vec::new(), found, help: None, code: "syntax" }
+        ParseError { span, message, expected: Vec::new(), found, help: None, kind: Kind::Syntax }
     }
 
     pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
@@ -148,14 +160,14 @@ impl ParseError {
     }
 
     pub(crate) fn too_deep(span: Span, message: String) -> Self {
-        ParseError { code: "too-deep", ..Self::syntax(span, message, String::new()) }
+        ParseError { kind: Kind::TooDeep, ..Self::syntax(span, message, String::new()) }
     }
 
     pub(crate) fn too_long(start: usize, length: usize) -> Self {
         let message =
             format!("the statement has {length} bytes, the limit is {MAX_STATEMENT_BYTES}");
         let error = ParseError {
-            code: "statement-too-long",
+            kind: Kind::TooLong,
             ..Self::syntax(start..start, message, String::new())
         };
         error.with_help("split it into several statements, or load a file with COPY")

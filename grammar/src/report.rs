@@ -78,7 +78,9 @@ fn clip(line: &str, begin: usize, end: usize) -> (String, String) {
     if column <= MAX_COLUMNS {
         return (draw(&cells, 0), underline(first, last));
     }
-    let skipped = cells[..cut].iter().take_while(|(_, to)| to + BEFORE <= first).count();
+    // Near the end of the line there is room for more before the place.
+    let keep_from = first.saturating_sub(BEFORE).min(column - MAX_COLUMNS);
+    let skipped = cells[..cut].iter().take_while(|(_, to)| *to <= keep_from).count();
     let offset = if skipped == 0 { 0 } else { cells[skipped - 1].1 };
     let rest = &cells[skipped..];
     let kept = rest.iter().take_while(|(_, to)| to - offset <= MAX_COLUMNS).count();

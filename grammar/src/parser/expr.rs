@@ -68,12 +68,15 @@ fn comparison(input: Tokens<'_>) -> Parsed<'_, Node> {
     }
     let (behind, not) = opt(keyword("NOT")).parse(rest)?;
     let Some(word) = WORD_OPERATORS.iter().find(|word| behind.is_keyword(0, word)) else {
-        WORD_OPERATORS.iter().for_each(|word| behind.note(Expected::Keyword(word)));
+        for word in WORD_OPERATORS {
+            behind.note(Expected::Keyword(word));
+        }
         let failed = not.is_some().then(|| nom::Err::Failure(Failure::at(behind.at())));
         return failed.map_or(Ok((rest, left)), Err);
     };
     // `IN BACKGROUND` may follow an expression.
-    if *word == "IN" && not.is_none() && behind.is_keyword(1, "BACKGROUND") {
+    if *word == "IN" && not.is_none() && !behind.is_symbol(1, "(") {
+        behind.skip(1).note(Expected::Symbol("("));
         return Ok((rest, left));
     }
     word_operator(input, behind, left, not.is_some())
@@ -249,9 +252,9 @@ pub(crate) fn starred(input: Tokens<'_>) -> Parsed<'_, Node> {
 /// Refuses `DISTINCT` by name, which would else be taken for a column.
 pub(crate) fn no_distinct(input: Tokens<'_>) -> Parsed<'_, ()> {
     let follows = match input.ahead(1) {
+        Some(TokenKind::Word(_)) if input.is_keyword(1, "BETWEEN") => false,
         Some(TokenKind::Word(word)) => !keyword::is_reserved(word),
-        Some(TokenKind::Quoted(_)) => true,
-        Some(TokenKind::Symbol("*" | "(")) => true,
+        Some(TokenKind::Quoted(_) | TokenKind::Symbol("*")) => true,
         _ => false,
     };
     if !(input.is_keyword(0, "DISTINCT") && follows) {

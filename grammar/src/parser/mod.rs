@@ -1,5 +1,6 @@
 //! Tokens to statements: one file for each family of statements, and the table that finds them.
 
+mod advice;
 mod copy;
 mod define;
 mod enrich;
@@ -153,6 +154,11 @@ pub(crate) fn is_starter(word: &str) -> bool {
     FORMS.iter().any(|form| form.words[0].eq_ignore_ascii_case(word))
 }
 
+/// The words that statements begin with.
+pub(crate) fn starters() -> impl Iterator<Item = &'static str> {
+    FORMS.iter().map(|form| form.words[0])
+}
+
 /// The form of the statement that these tokens begin, if it can be told.
 pub(crate) fn form_of(tokens: &[Token<'_>]) -> Option<&'static str> {
     let begins = |form: &&Form, count: usize| {
@@ -171,7 +177,9 @@ pub(crate) fn form_of(tokens: &[Token<'_>]) -> Option<&'static str> {
 fn statement(input: Tokens<'_>) -> Parsed<'_, Statement> {
     let known = |form: &&Form| input.is_keyword(0, form.words[0]);
     if FORMS.iter().find(known).is_none() {
-        FORMS.iter().for_each(|form| input.note(Expected::Keyword(form.words[0])));
+        for word in starters() {
+            input.note(Expected::Keyword(word));
+        }
         return Err(nom::Err::Error(failure::Failure::at(input.at())));
     }
     let rest = input.skip(1);
@@ -196,9 +204,9 @@ pub(crate) fn parse_piece(text: &str, piece: &Piece<'_>) -> Result<Spanned<State
 /// What could follow the tokens of an unfinished statement.
 pub(crate) fn expected_at_end(piece: &Piece<'_>) -> Vec<Expected> {
     let trace = Trace::default();
-    match run(piece, &trace) {
-        Ok(_) | Err(_) => trace.expected_at(piece.tokens.len()),
-    }
+    // Whether the parse fails or not, the trace has the answer.
+    drop(run(piece, &trace));
+    trace.expected_at(piece.tokens.len())
 }
 
 fn run(piece: &Piece<'_>, trace: &Trace) -> Result<Spanned<Statement>, failure::Failure> {

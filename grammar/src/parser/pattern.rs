@@ -184,14 +184,12 @@ fn one_level(input: Tokens<'_>, depth: usize) -> Parsed<'_, Level> {
             if !found.eq_ignore_ascii_case(&letters(depth)) {
                 return Err(stop(malformed(depth, input.span(), &format!("`{word}`"))));
             }
-            match digits.parse::<u16>() {
-                Ok(code) => Ok((input.skip(1), Level::Code(code))),
-                Err(_) => {
-                    let message = format!("code {digits} of level {} is over 65535", depth + 1);
-                    let found = format!("`{word}`");
-                    Err(stop(ParseError::syntax(input.span(), message, found)))
-                }
-            }
+            let Ok(code) = digits.parse::<u16>() else {
+                let message = format!("code {digits} of level {} is over 65535", depth + 1);
+                let found = format!("`{word}`");
+                return Err(stop(ParseError::syntax(input.span(), message, found)));
+            };
+            Ok((input.skip(1), Level::Code(code)))
         }
         // Behind a dot nothing but a level can follow.
         Some(TokenKind::Int(code)) if depth > 0 => {

@@ -182,11 +182,13 @@ pub(crate) fn literal(input: Tokens<'_>) -> Parsed<'_, Literal> {
 
 /// A number, for a vector.
 pub(crate) fn number(input: Tokens<'_>) -> Parsed<'_, f64> {
-    match literal(input) {
-        Ok((rest, Literal::Int(value))) => Ok((rest, value as f64)),
-        Ok((rest, Literal::Float(value))) => Ok((rest, value)),
-        _ => Err(input.fail(Expected::Number)),
-    }
+    let negative = usize::from(input.is_symbol(0, "-"));
+    let value = match input.ahead(negative) {
+        Some(TokenKind::Int(value)) => *value as f64,
+        Some(TokenKind::Float(value)) => *value,
+        _ => return Err(input.fail(Expected::Number)),
+    };
+    Ok((input.skip(1 + negative), if negative == 1 { -value } else { value }))
 }
 
 /// A signed integer from its digits.

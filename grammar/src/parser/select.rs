@@ -42,7 +42,10 @@ pub(super) fn query(input: Tokens<'_>) -> Parsed<'_, Select> {
 /// `items`: a relation alone, with clauses or the end behind it.
 fn short(input: Tokens<'_>) -> Parsed<'_, (Vec<SelectColumn>, Name)> {
     let (rest, relation) = name(Expected::Relation)(input)?;
-    CLAUSES.iter().for_each(|word| rest.note(Expected::Keyword(word)));
+    for word in CLAUSES {
+        rest.note(Expected::Keyword(word));
+    }
+    rest.note(Expected::End);
     let ends = rest.peek().is_none() || rest.is_symbol(0, ")");
     if ends || CLAUSES.iter().any(|word| rest.is_keyword(0, word)) {
         rest.note(Expected::Symbol(","));
@@ -75,12 +78,7 @@ fn order_key(input: Tokens<'_>) -> Parsed<'_, OrderKey> {
 /// `target [IN space]`
 fn near(input: Tokens<'_>) -> Parsed<'_, Near> {
     let (rest, target) = spanned(target)(input)?;
-    // `IN BACKGROUND` may follow a query.
-    let (rest, space) = if rest.is_keyword(1, "BACKGROUND") {
-        (rest, None)
-    } else {
-        clause("IN", name(Expected::Space)).parse(rest)?
-    };
+    let (rest, space) = clause("IN", name(Expected::Space)).parse(rest)?;
     Ok((rest, Near { target, space }))
 }
 

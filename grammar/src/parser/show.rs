@@ -34,7 +34,9 @@ pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Statement> {
         let shown = Spanned::new(*shown, input.span());
         return Ok((input.skip(1), Statement::Show(shown)));
     }
-    SHOWN.iter().for_each(|(word, _)| input.note(Expected::Keyword(word)));
+    for (word, _) in SHOWN {
+        input.note(Expected::Keyword(word));
+    }
     Err(nom::Err::Error(Failure::at(input.at())))
 }
 
