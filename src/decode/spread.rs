@@ -63,9 +63,10 @@ mod tests {
     #[test]
     fn an_error_ends_the_work() {
         let ran = AtomicUsize::new(0);
-        let result = spread(&[0; 10_000], |at, _| {
+        let result = spread(&vec![0; 10_000], |at, _| {
             ran.fetch_add(1, Ordering::Relaxed);
-            if at == 3 { Err(Error::cancelled()) } else { Ok(thread::yield_now()) }
+            thread::yield_now();
+            if at == 3 { Err(Error::cancelled()) } else { Ok(()) }
         });
         assert!(result.unwrap_err().is_cancelled());
         assert!(ran.load(Ordering::Relaxed) < 10_000);

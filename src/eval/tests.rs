@@ -9,7 +9,7 @@ use candle_core::Device;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::policy::{KINDS, Score};
+use crate::policy::KINDS;
 use crate::progress::Unsaved;
 
 fn catalogue(items: usize) -> Catalogue {
