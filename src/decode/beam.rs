@@ -11,8 +11,6 @@
 
 use std::cmp::Ordering;
 
-use rayon::prelude::*;
-
 use super::mask::Scope;
 use super::rank::{number, tie};
 use crate::error::{Error, Result};
@@ -112,7 +110,7 @@ impl Search<'_> {
                 return Err(Error::internal(message));
             }
             let grown: Vec<Grown> = beams
-                .par_iter()
+                .iter()
                 .zip(scopes)
                 .map(|(beams, scope)| self.grow(beams, scope, &logits, size))
                 .collect();

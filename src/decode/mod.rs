@@ -8,6 +8,7 @@ mod beam;
 mod mask;
 mod place;
 mod rank;
+mod spread;
 
 use rayon::prelude::*;
 
@@ -18,6 +19,7 @@ pub(crate) use place::{Placed, places};
 use self::beam::{Leaf, Search};
 use self::mask::Scope;
 use self::rank::Best;
+use self::spread::spread;
 use crate::error::{Error, Result};
 use crate::index::{Catalogue, Trie};
 use crate::policy::{Generate, History, Policy, Score};
@@ -149,24 +151,21 @@ fn generated<T: Send>(
     let search = search(source, generate, request, progress)?;
     let rows = if request.exact { source.allowed.count() } else { search.width };
     let users = (ROWS_MAX / rows.max(1)).clamp(1, USERS_MAX);
-    let batches: Vec<Vec<T>> = histories
-        .par_chunks(users)
-        .enumerate()
-        .map(|(batch, histories)| {
-            let scopes: Vec<Scope<'_>> = histories
-                .iter()
-                .map(|history| Scope::new(search.trie, source.allowed, seen(history, request)))
-                .collect();
-            let leaves = if request.exact {
-                exhaustive(&search, source.allowed, histories, &scopes, ROWS_MAX)?
-            } else {
-                search.leaves(histories, &scopes, None)?
-            };
-            let users = scopes.iter().zip(&leaves).zip(batch * users..);
-            Ok(users.map(|((scope, leaves), at)| answer(at, scope, leaves)).collect())
-        })
-        .collect::<Result<_>>()?;
-    Ok(batches.into_iter().flatten().collect())
+    let batches: Vec<&[History<'_>]> = histories.chunks(users).collect();
+    let answers: Vec<Vec<T>> = spread(&batches, |batch, histories| {
+        let scopes: Vec<Scope<'_>> = histories
+            .iter()
+            .map(|history| Scope::new(search.trie, source.allowed, seen(history, request)))
+            .collect();
+        let leaves = if request.exact {
+            exhaustive(&search, source.allowed, histories, &scopes, ROWS_MAX)?
+        } else {
+            search.leaves(histories, &scopes, None)?
+        };
+        let users = scopes.iter().zip(&leaves).zip(batch * users..);
+        Ok(users.map(|((scope, leaves), at)| answer(at, scope, leaves)).collect())
+    })?;
+    Ok(answers.into_iter().flatten().collect())
 }
 
 fn search<'a>(

@@ -112,10 +112,13 @@ fn place(allowed: &Allowed, seen: &[u32], scores: &[f32], score: f32) -> Place {
         place.tied = place.tied.wrapping_add(if other == score { step } else { 0 });
     };
     if allowed.is_all() {
-        scores.iter().for_each(|other| count(*other, 1));
+        for other in scores {
+            count(*other, 1);
+        }
     } else {
-        let allowed = (0..).zip(scores).filter(|(position, _)| allowed.contains(*position));
-        allowed.for_each(|(_, other)| count(*other, 1));
+        for (_, other) in (0..).zip(scores).filter(|(position, _)| allowed.contains(*position)) {
+            count(*other, 1);
+        }
     }
     for position in seen.iter().filter(|position| allowed.contains(**position)) {
         count(scores[*position as usize], 1_u32.wrapping_neg());

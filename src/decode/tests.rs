@@ -283,6 +283,10 @@ proptest! {
             };
             prop_assert_eq!(best.is_some(), placed.sid != Place::NOWHERE);
             prop_assert!(best.is_none() || placed.sid.before == before as u32);
+            if world.generates && best.is_some() {
+                let equal = ranking.iter().filter(|hit| Some(hit.score) == best).map(sid);
+                prop_assert_eq!(placed.sid.tied as usize, equal.collect::<HashSet<_>>().len());
+            }
         }
     }
 
@@ -336,5 +340,63 @@ fn a_stop_is_noticed_in_either_family() {
         world.generates = generates;
         let result = world.ask(|source, shown| top(source, shown, &world.request, &progress));
         assert!(result.unwrap_err().is_cancelled());
+    }
+}
+
+/// The cost of search itself, with a generator that computes nothing.
+#[test]
+#[ignore = "a measurement; run it with --nocapture"]
+#[allow(clippy::print_stderr, reason = "a measurement")]
+fn the_cost_of_search() {
+    struct Flat(usize);
+    impl Decoding for Flat {
+        fn first(&mut self) -> Result<Vec<f32>> {
+            Ok((0..self.0 * 256).map(|at| -((at % 251) as f32)).collect())
+        }
+
+        fn step(&mut self, parents: &[u32], _: &[u16]) -> Result<Vec<f32>> {
+            Flat(parents.len()).first()
+        }
+    }
+    struct Nothing;
+    impl Generate for Nothing {
+        fn begin<'a>(
+            &'a self,
+            _: &Catalogue,
+            histories: &[History<'_>],
+        ) -> Result<Box<dyn Decoding + 'a>> {
+            Ok(Box::new(Flat(histories.len())))
+        }
+
+        fn loss(&self, _: &Catalogue, _: &[History<'_>], _: &mut Training<'_>) -> Result<Tensor> {
+            Err(Error::internal("this policy does not learn"))
+        }
+
+        fn params(&self) -> &crate::nn::Params {
+            unreachable!("decoding asks for no variable")
+        }
+    }
+    for items in [12_101_u64, 1_000_000] {
+        let codes = (0..items * 3).map(|at| (tie(1, at) % 256) as u16).collect();
+        let catalogue = Catalogue::new((0..items).collect(), vec![256; 3], codes);
+        let trie = Trie::build(&catalogue);
+        let policy = Policy::Generate(Box::new(Nothing));
+        let histories: Vec<Vec<u32>> =
+            (0..2048).map(|user| (0..20).map(|nth| user * 5 + nth).collect()).collect();
+        let shown: Vec<History<'_>> = histories.iter().map(Vec::as_slice).collect();
+        let request = Request { k: 10, beam: 20, exact: false, exclude_seen: true, seed: 0 };
+        let some = Allowed::only(items as usize, Some(&trie), (0..items as u32).step_by(10));
+        for (name, allowed) in [("all", Allowed::all(items as usize)), ("a tenth", some)] {
+            let source = Source {
+                policy: &policy,
+                catalogue: &catalogue,
+                trie: Some(&trie),
+                allowed: &allowed,
+            };
+            let begun = std::time::Instant::now();
+            top(&source, &shown, &request, &Progress::silent()).unwrap();
+            let each = begun.elapsed() / shown.len() as u32;
+            eprintln!("{items} items, {name} allowed: {each:?} for each user");
+        }
     }
 }

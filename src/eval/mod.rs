@@ -133,14 +133,18 @@ pub(crate) fn evaluate(
     progress.stage("evaluate", cases.len() as u64);
     progress.advance(done.len() as u64);
     while done.len() < cases.len() {
-        if let Err(cancelled) = progress.check() {
-            checkpoint.save(&saved(&done, &stamp))?;
-            return Err(cancelled);
-        }
         let batch = &cases[done.len()..cases.len().min(done.len() + config.batch)];
         let shown: Vec<History<'_>> = batch.iter().map(|case| case.history).collect();
         let targets: Vec<u32> = batch.iter().map(|case| case.target).collect();
-        done.extend(places(&source, &shown, &targets, &request, progress)?);
+        match places(&source, &shown, &targets, &request, progress) {
+            Ok(places) => done.extend(places),
+            Err(error) => {
+                if error.is_cancelled() {
+                    checkpoint.save(&saved(&done, &stamp))?;
+                }
+                return Err(error);
+            }
+        }
         progress.advance(batch.len() as u64);
         if checkpoint.due() {
             checkpoint.save(&saved(&done, &stamp))?;

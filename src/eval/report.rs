@@ -133,7 +133,7 @@ fn resample(columns: &[Vec<f32>], config: &Config, progress: &Progress) -> Resul
             let mut sums = vec![0.0_f64; columns.len()];
             for _ in 0..users {
                 // The high half of a product is uniform below `users`, up to one part in 2^32.
-                let user = (u64::from(random.next_u32()) * users as u64 >> 32) as usize;
+                let user = ((u64::from(random.next_u32()) * users as u64) >> 32) as usize;
                 if scores[user] {
                     let row = &rows[user * columns.len()..][..columns.len()];
                     sums.iter_mut().zip(row).for_each(|(sum, gain)| *sum += f64::from(*gain));

@@ -73,7 +73,8 @@ impl Policy {
 /// Histories as positions of the catalogue, oldest first.
 pub(crate) type History<'a> = &'a [u32];
 
-/// A policy that gives a score to every item.
+/// A policy that gives a score to every item of the catalogue that it was fitted or loaded over; after items
+/// have come or gone it is loaded again.
 pub(crate) trait Score: Send + Sync {
     /// Learns from histories in closed form. The caller has cut them to their training part.
     fn fit(
