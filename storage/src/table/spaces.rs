@@ -60,6 +60,16 @@ pub fn update(write: &Write, space: &Space) -> Result<()> {
     rows::put(write, Table::Spaces, space.name.as_bytes(), &space)
 }
 
+/// Gives a space another name, which must be free. Its number and vectors stay.
+pub fn rename(write: &Write, from: &str, to: &str) -> Result<()> {
+    if get(write, to)?.is_some() {
+        return Err(Error::Conflict(format!("embedding space `{to}` exists already")));
+    }
+    let space = Space { name: to.to_owned(), ..must(write, from)? };
+    write.remove(Table::Spaces, from.as_bytes())?;
+    rows::put(write, Table::Spaces, to.as_bytes(), &space)
+}
+
 /// Removes a space with its vectors and its artefact; tells whether it was there.
 pub fn drop(write: &Write, name: &str) -> Result<bool> {
     let Some(space) = get(write, name)? else { return Ok(false) };

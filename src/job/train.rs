@@ -1,0 +1,151 @@
+//! TRAIN POLICY: a policy learns, is bound to its generation, and its weights go into the file.
+
+use std::hash::Hasher;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use sidql_storage::{PolicyState, View, blobs, codebooks, generations, histories, policies};
+
+use super::{Answer, Context, Kind, grouped};
+use crate::cache::{Ground, untrained};
+use crate::clock::now_ms;
+use crate::error::{Error, Result};
+use crate::index::Catalogue;
+use crate::kind;
+use crate::train::{OBJECTIVES, Report, train};
+
+/// The record of the registry.
+pub(super) const KIND: Kind = Kind {
+    name: "train",
+    summary: "TRAIN POLICY: learns from histories and binds the policy to the published generation",
+    run,
+};
+
+/// What to train.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Spec {
+    /// The policy.
+    pub(crate) policy: String,
+    /// The objective.
+    pub(crate) objective: String,
+    /// The options of the objective, every field present.
+    pub(crate) config: Json,
+}
+
+/// What a policy card keeps of its training.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Trained {
+    /// The objective.
+    pub(crate) objective: String,
+    /// Its options.
+    pub(crate) config: Json,
+    /// What it did.
+    pub(crate) report: Report,
+}
+
+fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
+    let spec: Spec = serde_json::from_str(spec)?;
+    let read = context.read()?;
+    let mut card = policies::get(&read, &spec.policy)?.ok_or_else(|| gone(&spec.policy))?;
+    card.generation = match &card.codebook {
+        Some(name) => Some(published(&read, name)?),
+        None => None,
+    };
+    let ground = context.cache.ground(&read, card.generation)?;
+    let histories = histories_of(&read, ground.catalogue())?;
+    drop(read);
+    let objective = kind::find(OBJECTIVES, "objective", &spec.objective)?;
+    let seed = spec.config.get("seed").and_then(Json::as_u64).unwrap_or_default();
+    let mut policy = untrained(&card, &ground, seed)?;
+    let report = train(
+        objective,
+        &mut policy,
+        ground.catalogue(),
+        &histories,
+        &spec.config,
+        context.progress,
+        &context.slot,
+    )?;
+    let weights = policy.save(ground.catalogue())?;
+    let said = said(&spec, &report, weights.len());
+
+    let write = context.write()?;
+    let mut stored = policies::get(&write, &spec.policy)?.ok_or_else(|| gone(&spec.policy))?;
+    if let Some(number) = card.generation
+        && generations::get(&write, number)?.is_none()
+    {
+        return Err(Error::input(
+            "dropped-generation",
+            format!("the generation that `{}` was being trained on has been dropped", spec.policy),
+        )
+        .help(format!("TRAIN POLICY {}; again", spec.policy)));
+    }
+    stored.generation = card.generation;
+    stored.weights = Some(blobs::put(&write, &weights)?);
+    stored.state = PolicyState::Trained;
+    stored.trained_ms = Some(now_ms());
+    stored.data_hash = data_hash(&ground, &histories);
+    let trained = Trained { objective: spec.objective, config: spec.config, report };
+    stored.report = json!(trained).to_string();
+    policies::update(&write, &stored)?;
+    write.commit()?;
+    Ok(Answer::say(said))
+}
+
+fn gone(name: &str) -> Error {
+    Error::input("unknown-name", format!("policy `{name}` has been dropped"))
+}
+
+fn published(view: &dyn View, codebook: &str) -> Result<u32> {
+    codebooks::must(view, codebook)?.published.ok_or_else(|| {
+        let message = format!("codebook `{codebook}` has no published generation to learn from");
+        Error::input("not-published", message).help(format!("REBUILD CODEBOOK {codebook};"))
+    })
+}
+
+/// Every user's history as positions of a catalogue, oldest first, in the order of user numbers. Items that the
+/// catalogue lacks are left out.
+pub(crate) fn histories_of(view: &dyn View, catalogue: &Catalogue) -> Result<Vec<Vec<u32>>> {
+    let mut all = Vec::new();
+    for row in histories::scan(view, 0)? {
+        let (_, history) = row?;
+        all.push(history.iter().filter_map(|one| catalogue.position(one.item)).collect());
+    }
+    if all.is_empty() {
+        return Err(Error::input("no-interactions", "there are no interactions to learn from")
+            .help("COPY interactions FROM 'sequences.tsv.gz' WITH (layout = 'sequences');"));
+    }
+    Ok(all)
+}
+
+/// A hash of the items and histories that were learned from.
+pub(crate) fn data_hash(ground: &Ground, histories: &[Vec<u32>]) -> u64 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+    for item in &ground.catalogue().items {
+        hasher.write_u64(*item);
+    }
+    for history in histories {
+        hasher.write_u64(history.len() as u64);
+        history.iter().for_each(|position| hasher.write_u32(*position));
+    }
+    hasher.finish()
+}
+
+fn said(spec: &Spec, report: &Report, bytes: usize) -> String {
+    let seconds = report.seconds;
+    let size = grouped(bytes.div_ceil(1024) as u64);
+    match report.epochs.last() {
+        None => format!("policy `{}` fitted in {seconds:.1} s, {size} KiB", spec.policy),
+        Some(_) => {
+            let best = report.best_epoch.checked_sub(1).and_then(|at| report.epochs.get(at));
+            let loss = best.and_then(|epoch| epoch.validation_loss);
+            let loss = loss.map_or(String::new(), |loss| format!(", validation loss {loss:.4}"));
+            format!(
+                "policy `{}` trained for {} epochs in {seconds:.0} s, best epoch {}{loss}, {size} KiB",
+                spec.policy,
+                report.epochs.len(),
+                report.best_epoch,
+            )
+        }
+    }
+}

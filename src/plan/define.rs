@@ -1,0 +1,205 @@
+//! CREATE, REBUILD, PUBLISH and DROP of codebooks; CREATE and DROP of policies.
+
+use serde_json::{Map, Value as Json};
+use sidql_grammar::ast::{self, Name};
+use sidql_storage::{Codebook, GenerationNo, PolicyCard, codebooks, generations, policies};
+
+use super::Plan;
+use super::bind::Catalog;
+use super::operand;
+use crate::clock::now_ms;
+use crate::error::{Error, Result};
+use crate::job::{self, Spec, rebuild};
+use crate::kind;
+use crate::{policy, quantize};
+
+/// What DROP CODEBOOK takes away.
+#[derive(Debug)]
+pub(crate) struct DropCodebook {
+    /// The codebook.
+    pub(crate) name: String,
+    /// This generation alone.
+    pub(crate) generation: Option<(GenerationNo, u32)>,
+}
+
+/// The characters of a name: what can be typed without quotes.
+fn check_name(name: &Name, what: &str) -> Result<()> {
+    let good = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    if !name.node.is_empty() && name.node.len() <= 64 && name.node.chars().all(good) {
+        return Ok(());
+    }
+    let message = format!("`{}` is no name for a {what}", name.node);
+    Err(Error::input("bad-name", message)
+        .help("names have 1 to 64 letters, digits, `_` and `-`")
+        .at(name.span.clone()))
+}
+
+fn taken(what: &str, name: &Name) -> Error {
+    Error::input("name-taken", format!("{what} `{}` exists already", name.node))
+        .help(format!("DROP {} {}; makes room for a new one", what.to_uppercase(), name.node))
+        .at(name.span.clone())
+}
+
+/// Resolves CREATE CODEBOOK.
+pub(crate) fn create_codebook(
+    catalog: &Catalog<'_>,
+    create: &ast::CreateCodebook,
+) -> Result<Codebook> {
+    check_name(&create.name, "codebook")?;
+    if codebooks::get(catalog.view, &create.name.node)?.is_some() {
+        return Err(taken("codebook", &create.name));
+    }
+    let kind = kind::find(quantize::KINDS, "quantizer", &create.using.node)
+        .map_err(|error| error.at(create.using.span.clone()))?;
+    let space = catalog.space(&create.on.node).map_err(|error| error.at(create.on.span.clone()))?;
+    let config = (kind.config)(&operand::options(catalog, &create.with)?)?;
+    Ok(Codebook {
+        name: create.name.node.clone(),
+        kind: kind.name.to_owned(),
+        config: Json::Object(config).to_string(),
+        space: space.name,
+        created_ms: now_ms(),
+        ..Codebook::default()
+    })
+}
+
+/// Resolves REBUILD CODEBOOK: the codebook's options with those of the statement over them.
+pub(crate) fn rebuild_codebook(
+    catalog: &Catalog<'_>,
+    rebuild: &ast::RebuildCodebook,
+) -> Result<Spec> {
+    let codebook =
+        catalog.codebook(&rebuild.name.node).map_err(|error| error.at(rebuild.name.span.clone()))?;
+    let kind = kind::find(quantize::KINDS, "quantizer", &codebook.kind)?;
+    let mut given = operand::options(catalog, &rebuild.with)?;
+    let publish = match operand::take(&mut given, "publish") {
+        None => None,
+        Some(option) => Some(option.value.as_bool().ok_or_else(|| {
+            Error::input("bad-option", "option `publish` is true or false").at(option.span)
+        })?),
+    };
+    let mut config: Map<String, Json> = stored(&codebook.config)?;
+    let checked = (kind.config)(&given)?;
+    for option in &given {
+        if let Some(value) = checked.get(&option.name) {
+            config.insert(option.name.clone(), value.clone());
+        }
+    }
+    let spec =
+        rebuild::Spec { codebook: codebook.name, config: Json::Object(config), publish };
+    Spec::new(job::kind("rebuild")?, &spec)
+}
+
+/// Options as the file keeps them.
+pub(crate) fn stored(config: &str) -> Result<Map<String, Json>> {
+    serde_json::from_str(config)
+        .map_err(|error| Error::internal(format!("stored options are damaged: {error}")))
+}
+
+/// Resolves PUBLISH CODEBOOK; without a generation, the newest complete one.
+pub(crate) fn publish_codebook(
+    catalog: &Catalog<'_>,
+    publish: &ast::GenerationOf,
+) -> Result<Plan> {
+    let (codebook, generation) = generation_of(catalog, publish)?;
+    let (number, ordinal) = match generation {
+        Some(known) => known,
+        None => {
+            let newest = generations::of(catalog.view, &codebook.name)?
+                .into_iter()
+                .rfind(|one| one.state == sidql_storage::GenerationState::Ready);
+            let newest = newest.ok_or_else(|| {
+                let message = format!("codebook `{}` has no generation to publish", codebook.name);
+                Error::input("unknown-generation", message)
+                    .help(format!("REBUILD CODEBOOK {};", codebook.name))
+                    .at(publish.codebook.span.clone())
+            })?;
+            (newest.number, newest.ordinal)
+        }
+    };
+    let said = format!("generation {ordinal} of `{}` is published", codebook.name);
+    Ok(Plan::Publish { generation: number, said })
+}
+
+/// Resolves DROP CODEBOOK.
+pub(crate) fn drop_codebook(
+    catalog: &Catalog<'_>,
+    drop: &ast::GenerationOf,
+) -> Result<DropCodebook> {
+    let (codebook, generation) = generation_of(catalog, drop)?;
+    if let Some((number, ordinal)) = generation
+        && codebook.published == Some(number)
+    {
+        let name = &codebook.name;
+        let message = format!("generation {ordinal} of `{name}` is published");
+        return Err(Error::input("generation-in-use", message)
+            .help(format!("PUBLISH CODEBOOK {name} GENERATION …; another one first"))
+            .at(drop.codebook.span.clone()));
+    }
+    Ok(DropCodebook { name: codebook.name, generation })
+}
+
+type Found = (Codebook, Option<(GenerationNo, u32)>);
+
+fn generation_of(catalog: &Catalog<'_>, of: &ast::GenerationOf) -> Result<Found> {
+    let codebook =
+        catalog.codebook(&of.codebook.node).map_err(|error| error.at(of.codebook.span.clone()))?;
+    let generation = match &of.generation {
+        None => None,
+        Some(ordinal) => {
+            let at = |error: Error| error.at(ordinal.span.clone());
+            let wanted = u32::try_from(ordinal.node).unwrap_or(u32::MAX);
+            let found = catalog.ready_generation(&codebook, wanted).map_err(at)?;
+            Some((found.number, found.ordinal))
+        }
+    };
+    Ok((codebook, generation))
+}
+
+/// Resolves CREATE POLICY.
+pub(crate) fn create_policy(
+    catalog: &Catalog<'_>,
+    create: &ast::CreatePolicy,
+) -> Result<PolicyCard> {
+    check_name(&create.name, "policy")?;
+    if policies::get(catalog.view, &create.name.node)?.is_some() {
+        return Err(taken("policy", &create.name));
+    }
+    let kind = kind::find(policy::KINDS, "policy kind", &create.using.node)
+        .map_err(|error| error.at(create.using.span.clone()))?;
+    let codebook = match (&create.codebook, kind.needs_codebook) {
+        (Some(name), true) => {
+            Some(catalog.codebook(&name.node).map_err(|error| error.at(name.span.clone()))?.name)
+        }
+        (None, true) => {
+            let codebook = catalog.default_codebook().map_err(|error| {
+                error
+                    .context(format!("a policy of kind `{}` speaks sids", kind.name))
+                    .at(create.using.span.clone())
+            })?;
+            Some(codebook.name.clone())
+        }
+        (Some(name), false) => {
+            let message = format!("a policy of kind `{}` needs no codebook", kind.name);
+            return Err(Error::input("needless-codebook", message)
+                .help("leave ON CODEBOOK out")
+                .at(name.span.clone()));
+        }
+        (None, false) => None,
+    };
+    let config = (kind.config)(&operand::options(catalog, &create.with)?)?;
+    Ok(PolicyCard {
+        name: create.name.node.clone(),
+        kind: kind.name.to_owned(),
+        config: Json::Object(config).to_string(),
+        codebook,
+        report: "{}".to_owned(),
+        created_ms: now_ms(),
+        ..PolicyCard::default()
+    })
+}
+
+/// A policy that exists.
+pub(crate) fn policy_name(catalog: &Catalog<'_>, name: &Name) -> Result<String> {
+    Ok(catalog.policy(&name.node).map_err(|error| error.at(name.span.clone()))?.name)
+}

@@ -1,0 +1,178 @@
+//! Names to meaning: a statement becomes a plan of ids, enums and typed options. Past here no code looks at a
+//! string that a user typed.
+//!
+//! One file for each family of statements, with the stems of `grammar/src/parser`. `bind.rs` finds names in the
+//! catalogue, `scope.rs` and `expr.rs` resolve expressions, `explain.rs` prints a plan.
+
+pub(crate) mod aggregate;
+pub(crate) mod bind;
+pub(crate) mod copy;
+pub(crate) mod define;
+pub(crate) mod enrich;
+pub(crate) mod explain;
+pub(crate) mod expr;
+pub(crate) mod function;
+pub(crate) mod operand;
+pub(crate) mod recommend;
+pub(crate) mod relation;
+pub(crate) mod scope;
+pub(crate) mod select;
+pub(crate) mod show;
+pub(crate) mod train;
+pub(crate) mod write;
+
+use sidql_grammar::ast::{self, Statement};
+use sidql_storage::JobNo;
+
+use crate::error::{Error, Result};
+use crate::job::{Spec, import};
+use bind::Catalog;
+
+/// What a statement means.
+pub(crate) enum Plan {
+    /// Rows of a relation.
+    Select(select::Select),
+    /// New rows.
+    Insert(write::Insert),
+    /// Changed items.
+    Update(write::Update),
+    /// Fewer rows.
+    Delete(write::Delete),
+    /// A file into the catalogue.
+    Import { spec: import::Spec, background: bool },
+    /// Rows into a file.
+    Export(copy::Export),
+    /// Some items enriched; which ones is known when the filter has run.
+    Enrich(enrich::Enrich),
+    /// Long work.
+    Launch { spec: Spec, background: bool },
+    /// A new codebook.
+    CreateCodebook(sidql_storage::Codebook),
+    /// The generation that queries use.
+    Publish { generation: u32, said: String },
+    /// A codebook, or one generation of it, away.
+    DropCodebook(define::DropCodebook),
+    /// A new policy.
+    CreatePolicy(sidql_storage::PolicyCard),
+    /// A policy away.
+    DropPolicy(String),
+    /// The next items.
+    Recommend(recommend::Recommend),
+    /// A plan told, and perhaps run.
+    Explain { plan: Box<Plan>, analyze: bool },
+    /// A list.
+    Show(ast::Show),
+    /// One thing in detail.
+    Describe(show::Describe),
+    /// The end of a job.
+    Wait(JobNo),
+    /// A job stopped.
+    Cancel(JobNo),
+    /// A job continued.
+    Resume { job: JobNo, background: bool },
+    /// The file checked.
+    Verify,
+    /// The file made small.
+    Compact,
+    /// The file copied.
+    Backup(String),
+    /// A setting.
+    Set(crate::options::Given),
+    /// A transaction begun.
+    Begin,
+    /// A transaction made durable.
+    Commit,
+    /// A transaction taken back.
+    Rollback,
+}
+
+/// The meaning of a statement.
+pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan> {
+    Ok(match statement {
+        Statement::Select(select) => Plan::Select(select::plan(catalog, select)?),
+        Statement::Insert(insert) => Plan::Insert(write::plan_insert(catalog, insert)?),
+        Statement::Update(update) => Plan::Update(write::plan_update(catalog, update)?),
+        Statement::Delete(delete) => Plan::Delete(write::plan_delete(catalog, delete)?),
+        Statement::CopyFrom(copy) => {
+            Plan::Import { spec: copy::plan_from(catalog, copy)?, background: copy.background }
+        }
+        Statement::CopyTo(copy) => Plan::Export(copy::plan_to(catalog, copy)?),
+        Statement::Enrich(enrich) => Plan::Enrich(enrich::plan(catalog, enrich)?),
+        Statement::CreateCodebook(create) => {
+            Plan::CreateCodebook(define::create_codebook(catalog, create)?)
+        }
+        Statement::RebuildCodebook(rebuild) => Plan::Launch {
+            spec: define::rebuild_codebook(catalog, rebuild)?,
+            background: rebuild.background,
+        },
+        Statement::PublishCodebook(publish) => define::publish_codebook(catalog, publish)?,
+        Statement::DropCodebook(drop) => Plan::DropCodebook(define::drop_codebook(catalog, drop)?),
+        Statement::CreatePolicy(create) => {
+            Plan::CreatePolicy(define::create_policy(catalog, create)?)
+        }
+        Statement::TrainPolicy(policy) => {
+            Plan::Launch { spec: train::plan_train(catalog, policy)?, background: policy.background }
+        }
+        Statement::DropPolicy(name) => Plan::DropPolicy(define::policy_name(catalog, name)?),
+        Statement::Recommend(recommend) => Plan::Recommend(recommend::plan(catalog, recommend)?),
+        Statement::Evaluate(evaluate) => Plan::Launch {
+            spec: train::plan_evaluate(catalog, evaluate)?,
+            background: evaluate.background,
+        },
+        Statement::Explain(explain) => Plan::Explain {
+            plan: Box::new(plan(catalog, &explain.statement)?),
+            analyze: explain.analyze,
+        },
+        Statement::Show(show) => Plan::Show(show.node),
+        Statement::Describe(describe) => Plan::Describe(show::plan_describe(catalog, describe)?),
+        Statement::WaitJob(job) => Plan::Wait(job.node),
+        Statement::CancelJob(job) => Plan::Cancel(job.node),
+        Statement::ResumeJob(resume) => {
+            Plan::Resume { job: resume.job.node, background: resume.background }
+        }
+        Statement::Verify => Plan::Verify,
+        Statement::Compact => Plan::Compact,
+        Statement::Backup(file) => {
+            Plan::Backup(operand::text(catalog, &file.node, &file.span)?)
+        }
+        Statement::Set(option) => {
+            let mut given = operand::options(catalog, std::slice::from_ref(option))?;
+            Plan::Set(given.remove(0))
+        }
+        Statement::Begin => Plan::Begin,
+        Statement::Commit => Plan::Commit,
+        Statement::Rollback => Plan::Rollback,
+        other => return Err(Error::internal(format!("no meaning for `{other}`"))),
+    })
+}
+
+impl Plan {
+    /// Whether running the plan changes the file, as a read-only session must not.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            Plan::Select(_)
+            | Plan::Export(_)
+            | Plan::Recommend(_)
+            | Plan::Show(_)
+            | Plan::Describe(_)
+            | Plan::Wait(_)
+            | Plan::Verify
+            | Plan::Backup(_)
+            | Plan::Set(_)
+            | Plan::Begin
+            | Plan::Commit
+            | Plan::Rollback => false,
+            Plan::Explain { plan, analyze } => *analyze && plan.writes(),
+            _ => true,
+        }
+    }
+
+    /// The files that the plan touches by name, as `--safe` must not.
+    pub(crate) fn touches_files(&self) -> bool {
+        match self {
+            Plan::Import { .. } | Plan::Export(_) | Plan::Backup(_) => true,
+            Plan::Explain { plan, analyze } => *analyze && plan.touches_files(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! DESCRIBE: what is asked about.
+
+use sidql_grammar::ast::{self, SidPattern};
+use sidql_storage::{Codebook, Generation, PolicyCard, generations};
+
+use super::bind::Catalog;
+use super::relation::Relation;
+use crate::error::{Error, Result};
+
+/// What DESCRIBE tells of.
+pub(crate) enum Describe {
+    /// A relation and its columns.
+    Relation(Relation),
+    /// A codebook, and a generation of it: the named one, the published one, or the newest.
+    Codebook(Codebook, Option<Generation>),
+    /// A policy.
+    Policy(PolicyCard),
+    /// A member of a registry, by name.
+    Kind(String),
+    /// A prefix of the SIDs in use.
+    Prefix {
+        /// The codes.
+        prefix: Vec<u16>,
+        /// The generation.
+        generation: Generation,
+    },
+}
+
+/// Resolves a DESCRIBE.
+pub(crate) fn plan_describe(catalog: &Catalog<'_>, describe: &ast::Describe) -> Result<Describe> {
+    Ok(match describe {
+        ast::Describe::Relation(name) => {
+            Describe::Relation(Relation::find(&name.node).map_err(|e| e.at(name.span.clone()))?)
+        }
+        ast::Describe::Codebook(of) => {
+            let codebook = catalog
+                .codebook(&of.codebook.node)
+                .map_err(|error| error.at(of.codebook.span.clone()))?;
+            let generation = match &of.generation {
+                Some(ordinal) => {
+                    let wanted = u32::try_from(ordinal.node).unwrap_or(u32::MAX);
+                    let found = catalog.ready_generation(&codebook, wanted);
+                    Some(found.map_err(|error| error.at(ordinal.span.clone()))?)
+                }
+                None => match codebook.published {
+                    Some(number) => generations::get(catalog.view, number)?,
+                    None => generations::of(catalog.view, &codebook.name)?.pop(),
+                },
+            };
+            Describe::Codebook(codebook, generation)
+        }
+        ast::Describe::Policy(name) => {
+            Describe::Policy(catalog.policy(&name.node).map_err(|e| e.at(name.span.clone()))?)
+        }
+        ast::Describe::Kind(name) => Describe::Kind(name.node.clone()),
+        ast::Describe::Prefix(pattern) => {
+            let at = |error: Error| error.at(pattern.span.clone());
+            Describe::Prefix {
+                prefix: fixed(&pattern.node).map_err(at)?,
+                generation: catalog.generation(None, None).map_err(at)?,
+            }
+        }
+        other => return Err(Error::internal(format!("no meaning for {other:?}"))),
+    })
+}
+
+fn fixed(pattern: &SidPattern) -> Result<Vec<u16>> {
+    if pattern.is_fixed() {
+        return Ok(pattern.fixed_prefix());
+    }
+    Err(Error::input("bad-prefix", format!("`{pattern}` is a pattern, not one prefix"))
+        .help("DESCRIBE PREFIX a1.b33"))
+}
