@@ -91,23 +91,24 @@ pub(crate) fn list(generation: GenerationNo, sid: &[u16], head: usize) -> Key {
     key
 }
 
-/// The generation and the codes of a posting key, of which the first `head` are those of the list.
+/// The generation and the codes of a posting key, of which the first `HEAD` are those of the list.
 pub(crate) fn read_codes(table: Table, key: &[u8]) -> Result<(GenerationNo, Vec<u16>)> {
-    let bad = || Error::corrupt(table.name(), key, "not a posting key");
-    let (generation, mut rest) = key.split_at_checked(4).ok_or_else(bad)?;
-    let generation = u32::from_be_bytes(generation.try_into().map_err(|_| bad())?);
+    split_codes(key).ok_or_else(|| Error::corrupt(table.name(), key, "not a posting key"))
+}
+
+/// As `read_codes`, for those who make the texts of errors.
+pub(crate) fn split_codes(key: &[u8]) -> Option<(GenerationNo, Vec<u16>)> {
+    let (generation, mut rest) = key.split_first_chunk::<4>()?;
     let mut codes = Vec::new();
-    loop {
-        match rest {
-            [] => return Ok((generation, codes)),
-            [MORE, high, low, more @ ..] => {
-                codes.push(u16::from_be_bytes([*high, *low]));
-                rest = more;
-            }
-            [END] => return Ok((generation, codes)),
-            [END, item @ ..] if item.len() == 8 => return Ok((generation, codes)),
-            _ => return Err(bad()),
+    while let [MORE, high, low, more @ ..] = rest {
+        codes.push(u16::from_be_bytes([*high, *low]));
+        rest = more;
+    }
+    match rest {
+        [] | [END] | [END, _, _, _, _, _, _, _, _] => {
+            Some((u32::from_be_bytes(*generation), codes))
         }
+        _ => None,
     }
 }
 
