@@ -79,7 +79,7 @@ fn readable(table: &str, row_key: &[u8]) -> Option<String> {
 }
 
 fn posting_text(row_key: &[u8]) -> Option<String> {
-    let (generation, codes) = key::read_codes(Table::Postings, row_key).ok()?;
+    let (generation, codes) = key::split_codes(row_key)?;
     let sid = Sid::new(&codes).ok()?;
     let end = key::codes(generation, &codes).len();
     Some(match row_key.get(end + 1..) {

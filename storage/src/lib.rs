@@ -38,3 +38,18 @@ pub use table::{
 };
 pub use txn::{Read, TableSpace, Write};
 pub use view::{Bytes, Rows, Stream, Touched, View};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared<T: Send + Sync>() {}
+
+    #[test]
+    fn handles_pass_between_threads() {
+        shared::<Store>();
+        shared::<Read>();
+        shared::<Write>();
+        shared::<Error>();
+    }
+}

@@ -10,7 +10,7 @@ use crate::codec::frame;
 use crate::error::{Error, Result};
 use crate::table::counters::Counter;
 use crate::table::{TABLES, Table};
-use crate::txn::{Read, TableSpace, Write, raw};
+use crate::txn::{Read, TableSpace, Write, guarded, raw};
 use crate::verify::{self, Report};
 use crate::view::View;
 
@@ -33,11 +33,14 @@ pub struct OpenOptions {
     pub create: bool,
     /// How much of the file to keep in memory, in bytes.
     pub cache_bytes: usize,
+    /// Read the whole file and check every page before trusting it. Without it damage is told when it is
+    /// met. A read-only file is not checked.
+    pub check_pages: bool,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { read_only: false, create: true, cache_bytes: CACHE_BYTES }
+        OpenOptions { read_only: false, create: true, cache_bytes: CACHE_BYTES, check_pages: false }
     }
 }
 
@@ -120,13 +123,16 @@ impl Store {
         let path = path.as_ref();
         let mut builder = Database::builder();
         builder.set_cache_size(options.cache_bytes);
-        let file = if options.read_only {
-            File::ReadOnly(builder.open_read_only(path)?)
-        } else if options.create {
-            File::Writable(Box::new(builder.create(path)?))
-        } else {
-            File::Writable(Box::new(builder.open(path)?))
-        };
+        builder.set_check_integrity_on_open(options.check_pages);
+        let file = guarded(|| {
+            Ok(if options.read_only {
+                File::ReadOnly(builder.open_read_only(path)?)
+            } else if options.create {
+                File::Writable(Box::new(builder.create(path)?))
+            } else {
+                File::Writable(Box::new(builder.open(path)?))
+            })
+        })?;
         Store::start(file, Some(path.to_owned()))
     }
 
@@ -148,7 +154,7 @@ impl Store {
     pub fn with_backend(backend: impl StorageBackend) -> Result<Self> {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
-        let database = builder.create_with_backend(backend)?;
+        let database = guarded(|| Ok(builder.create_with_backend(backend)?))?;
         Store::start(File::Writable(Box::new(database)), None)
     }
 
@@ -178,9 +184,11 @@ impl Store {
         match &*self.shared.file() {
             File::Writable(database) => {
                 let read = database.begin_read()?;
-                let mut tables = read.list_tables()?;
-                let mut multimaps = read.list_multimap_tables()?;
-                Ok(tables.next().is_none() && multimaps.next().is_none())
+                guarded(|| {
+                    let mut tables = read.list_tables()?;
+                    let mut multimaps = read.list_multimap_tables()?;
+                    Ok(tables.next().is_none() && multimaps.next().is_none())
+                })
             }
             File::ReadOnly(_) => Ok(false),
             File::Closed => Err(Error::Closed),
@@ -219,7 +227,7 @@ impl Store {
             return Err(Error::Poisoned);
         }
         let mut txn = match &*self.shared.file() {
-            File::Writable(database) => database.begin_write()?,
+            File::Writable(database) => guarded(|| Ok(database.begin_write()?))?,
             File::ReadOnly(_) => return Err(Error::ReadOnly),
             File::Closed => return Err(Error::Closed),
         };
@@ -236,11 +244,10 @@ impl Store {
             return Err(Error::Poisoned);
         }
         match &mut *self.shared.file_mut() {
-            File::Writable(database) => database.compact().map_err(|error| {
-                if matches!(error, redb::CompactionError::Storage(_)) {
+            File::Writable(database) => guarded(|| Ok(database.compact()?)).inspect_err(|error| {
+                if !matches!(error, Error::Conflict(_)) {
                     self.shared.poison();
                 }
-                error.into()
             }),
             File::ReadOnly(_) => Err(Error::ReadOnly),
             File::Closed => Err(Error::Closed),
@@ -268,6 +275,23 @@ impl Store {
         copied
     }
 
+    /// Checks every page of the file, also those that hold no rows, and mends what can be mended; waits for
+    /// the write transaction and fails while a snapshot is held. Tells whether nothing was wrong.
+    pub fn check_pages(&self) -> Result<bool> {
+        let _ticket = self.shared.gate.enter();
+        match &mut *self.shared.file_mut() {
+            File::Writable(database) => guarded(|| match database.check_integrity() {
+                Err(redb::DatabaseError::TransactionInProgress) => Err(Error::Conflict(
+                    "pages cannot be checked while something reads the file; try again later"
+                        .to_owned(),
+                )),
+                other => Ok(other?),
+            }),
+            File::ReadOnly(_) => Err(Error::ReadOnly),
+            File::Closed => Err(Error::Closed),
+        }
+    }
+
     /// Checks every row and every reference of a snapshot. `progress` is told rows done and rows in all.
     pub fn verify(&self, read: &Read, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
         verify::verify(read, progress)
@@ -284,8 +308,8 @@ impl Store {
         let _ticket = self.shared.gate.enter();
         let file = std::mem::replace(&mut *self.shared.file_mut(), File::Closed);
         match file {
-            File::Writable(database) => Ok(database.close()?),
-            File::ReadOnly(database) => Ok(database.close()?),
+            File::Writable(database) => guarded(|| Ok(database.close()?)),
+            File::ReadOnly(database) => guarded(|| Ok(database.close()?)),
             File::Closed => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use redb::{ReadOnlyTable, ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
@@ -24,6 +25,15 @@ const SCAN_BYTES: usize = 1 << 20;
 
 pub(crate) fn raw(table: Table) -> Raw {
     TableDefinition::new(table.name())
+}
+
+/// Runs what touches pages. On pages that something else than redb has changed redb may panic; that is
+/// damage like any other.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let what = "its pages contradict each other".to_owned();
+        Err(Error::Corrupt { table: "file", key: "unknown".to_owned(), what })
+    })
 }
 
 /// A snapshot: what was committed when it was taken, unchanged for as long as it lives. Cheap to clone.
@@ -62,13 +72,13 @@ impl Read {
         if let Some(opened) = slot.get() {
             return Ok(opened);
         }
-        let opened = self.inner.txn.open_table(raw(table))?;
+        let opened = guarded(|| Ok(self.inner.txn.open_table(raw(table))?))?;
         Ok(slot.get_or_init(|| opened))
     }
 
     pub(crate) fn space(&self, table: Table) -> Result<TableSpace> {
         let opened = self.table(table)?;
-        let stats = opened.stats()?;
+        let stats = guarded(|| Ok(opened.stats()?))?;
         Ok(TableSpace {
             table,
             rows: opened.len()?,
@@ -86,25 +96,27 @@ impl std::fmt::Debug for Read {
 
 impl View for Read {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-        Ok(self.table(table)?.get(key)?.map(Bytes::page))
+        let opened = self.table(table)?;
+        guarded(|| Ok(opened.get(key)?.map(Bytes::page)))
     }
 
     fn scan(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Rows<'_>> {
-        let rows = self.table(table)?.range::<&[u8]>((from, to))?;
-        Ok(Box::new(rows.map(|row| {
-            let (key, value) = row?;
-            Ok((Bytes::copy(key.value()), Bytes::page(value)))
+        let opened = self.table(table)?;
+        let mut rows = guarded(|| Ok(opened.range::<&[u8]>((from, to))?))?;
+        let mut failed = false;
+        Ok(Box::new(std::iter::from_fn(move || {
+            if failed {
+                return None;
+            }
+            let row = guarded(|| rows.next().map(own).transpose()).transpose();
+            failed = matches!(row, Some(Err(_)));
+            row
         })))
     }
 
     fn floor(&self, table: Table, key: &[u8]) -> Result<Option<(Bytes, Bytes)>> {
-        match self.table(table)?.range::<&[u8]>(..=key)?.next_back() {
-            None => Ok(None),
-            Some(row) => {
-                let (key, value) = row?;
-                Ok(Some((Bytes::copy(key.value()), Bytes::page(value))))
-            }
-        }
+        let opened = self.table(table)?;
+        guarded(|| opened.range::<&[u8]>(..=key)?.next_back().map(own).transpose())
     }
 
     fn len(&self, table: Table) -> Result<u64> {
@@ -118,6 +130,14 @@ impl View for Read {
     fn touched(&self, _generation: GenerationNo) -> Option<Touched> {
         None
     }
+}
+
+type Guarded = redb::AccessGuard<'static, &'static [u8]>;
+
+/// Takes a row of a snapshot: the key copied, the value on its page.
+fn own(row: Result<(Guarded, Guarded), redb::StorageError>) -> Result<(Bytes, Bytes)> {
+    let (key, value) = row?;
+    Ok((Bytes::copy(key.value()), Bytes::page(value)))
 }
 
 fn stored_counter(view: &dyn View, counter: Counter) -> Result<u64> {
@@ -154,16 +174,13 @@ impl Write {
     pub fn commit(mut self) -> Result<()> {
         self.flush()?;
         let txn = self.txn.take().ok_or(Error::Closed)?;
-        txn.commit().map_err(|error| {
-            self.shared.poison();
-            error.into()
-        })
+        guarded(|| Ok(txn.commit()?)).inspect_err(|_| self.shared.poison())
     }
 
     /// Takes everything back, as dropping does, but tells of errors.
     pub fn rollback(mut self) -> Result<()> {
         match self.txn.take() {
-            Some(txn) => Ok(txn.abort()?),
+            Some(txn) => guarded(|| Ok(txn.abort()?)),
             None => Ok(()),
         }
     }
@@ -210,8 +227,10 @@ impl Write {
 
     /// Stores a framed value under a key.
     pub(crate) fn put(&self, table: Table, key: &[u8], value: &[u8]) -> Result<()> {
-        self.open(table)?.insert(key, value)?;
-        Ok(())
+        guarded(|| {
+            self.open(table)?.insert(key, value)?;
+            Ok(())
+        })
     }
 
     /// Stores many rows with the table opened once. Ascending keys make the smallest file.
@@ -220,26 +239,30 @@ impl Write {
         table: Table,
         rows: impl IntoIterator<Item = Result<(K, Vec<u8>)>>,
     ) -> Result<()> {
-        let mut opened = self.open(table)?;
-        for row in rows {
-            let (key, value) = row?;
-            opened.insert(key.as_ref(), value.as_slice())?;
-        }
-        Ok(())
+        guarded(|| {
+            let mut opened = self.open(table)?;
+            for row in rows {
+                let (key, value) = row?;
+                opened.insert(key.as_ref(), value.as_slice())?;
+            }
+            Ok(())
+        })
     }
 
     /// Removes a row; tells whether it was there.
     pub(crate) fn remove(&self, table: Table, key: &[u8]) -> Result<bool> {
-        Ok(self.open(table)?.remove(key)?.is_some())
+        guarded(|| Ok(self.open(table)?.remove(key)?.is_some()))
     }
 
     /// Removes all rows whose keys begin with a prefix.
     pub(crate) fn remove_prefix(&self, table: Table, prefix: &[u8]) -> Result<()> {
         let after = crate::codec::key::after(prefix);
         let upper = crate::codec::key::upper(after.as_ref());
-        let mut opened = self.open(table)?;
-        opened.retain_in::<&[u8], _>((Bound::Included(prefix), upper), |_, _| false)?;
-        Ok(())
+        guarded(|| {
+            let mut opened = self.open(table)?;
+            opened.retain_in::<&[u8], _>((Bound::Included(prefix), upper), |_, _| false)?;
+            Ok(())
+        })
     }
 
     /// Gives the next number of a counter.
@@ -271,18 +294,20 @@ impl Write {
     }
 
     fn batch(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Batch> {
-        let opened = self.open(table)?;
-        let mut rows = Vec::new();
-        let mut bytes = 0;
-        for row in opened.range::<&[u8]>((from, to))? {
-            let (key, value) = row?;
-            bytes += key.value().len() + value.value().len();
-            rows.push((Bytes::copy(key.value()), Bytes::copy(value.value())));
-            if rows.len() >= SCAN_ROWS || bytes >= SCAN_BYTES {
-                return Ok(Batch { rows, more: true });
+        guarded(|| {
+            let opened = self.open(table)?;
+            let mut rows = Vec::new();
+            let mut bytes = 0;
+            for row in opened.range::<&[u8]>((from, to))? {
+                let (key, value) = row?;
+                bytes += key.value().len() + value.value().len();
+                rows.push((Bytes::copy(key.value()), Bytes::copy(value.value())));
+                if rows.len() >= SCAN_ROWS || bytes >= SCAN_BYTES {
+                    return Ok(Batch { rows, more: true });
+                }
             }
-        }
-        Ok(Batch { rows, more: false })
+            Ok(Batch { rows, more: false })
+        })
     }
 }
 
@@ -295,7 +320,7 @@ impl Drop for Write {
     fn drop(&mut self) {
         // An error here can only be a failed write, which the next use of the file reports.
         if let Some(txn) = self.txn.take() {
-            let _ = txn.abort();
+            let _ = guarded(|| Ok(txn.abort()?));
         }
     }
 }
@@ -308,7 +333,7 @@ impl std::fmt::Debug for Write {
 
 impl View for Write {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-        Ok(self.open(table)?.get(key)?.map(|value| Bytes::copy(value.value())))
+        guarded(|| Ok(self.open(table)?.get(key)?.map(|value| Bytes::copy(value.value()))))
     }
 
     fn scan(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Rows<'_>> {
@@ -325,15 +350,15 @@ impl View for Write {
     }
 
     fn floor(&self, table: Table, key: &[u8]) -> Result<Option<(Bytes, Bytes)>> {
-        let opened = self.open(table)?;
-        let row = opened.range::<&[u8]>(..=key)?.next_back();
-        match row {
-            None => Ok(None),
-            Some(row) => {
+        guarded(|| {
+            let opened = self.open(table)?;
+            let row = opened.range::<&[u8]>(..=key)?.next_back();
+            let copied = row.map(|row| {
                 let (key, value) = row?;
-                Ok(Some((Bytes::copy(key.value()), Bytes::copy(value.value()))))
-            }
-        }
+                Ok((Bytes::copy(key.value()), Bytes::copy(value.value())))
+            });
+            copied.transpose()
+        })
     }
 
     fn len(&self, table: Table) -> Result<u64> {

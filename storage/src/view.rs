@@ -24,7 +24,9 @@ enum Held {
 }
 
 impl Bytes {
+    /// The value is looked at here once, where the caller guards against damaged pages.
     pub(crate) fn page(guard: Guard) -> Self {
+        let _ = guard.value();
         Bytes(Held::Page(guard))
     }
 

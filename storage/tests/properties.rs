@@ -348,3 +348,40 @@ fn damage_is_told() {
         }
     }
 }
+
+/// How many bytes of the file are flipped, one at a time, in the pages that hold the trees' roots.
+const FLIPS_IN_FRONT: usize = 200;
+/// How many are flipped anywhere.
+const FLIPS_ANYWHERE: usize = 400;
+
+/// A flipped byte anywhere in the file: the file does not open, VERIFY tells, or it did not matter.
+#[test]
+fn no_flip_is_silent() {
+    let disk = Disk::of(Vec::new());
+    let store = Store::with_backend(disk.clone()).unwrap();
+    shop::fill(&store).unwrap();
+    let expected = dump::all(&store.read().unwrap()).unwrap();
+    store.close().unwrap();
+    let sound = disk.bytes();
+    let mut seed = 1u64;
+    let (mut refused, mut told) = (0, 0);
+    for round in 0..FLIPS_IN_FRONT + FLIPS_ANYWHERE {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let anywhere = (seed >> 20) as usize % sound.len();
+        let at = if round < FLIPS_IN_FRONT { round * 20 } else { anywhere };
+        let mut bytes = sound.clone();
+        bytes[at] ^= 1 << (seed >> 61);
+        let Ok(store) = Store::with_backend(Disk::of(bytes)) else {
+            refused += 1;
+            continue;
+        };
+        let read = store.read().unwrap();
+        match store.verify(&read, &mut |_, _| ()) {
+            Ok(report) if report.is_sound() => {
+                assert_eq!(dump::all(&read).unwrap(), expected, "byte {at}");
+            }
+            _ => told += 1,
+        }
+    }
+    assert!(refused > 0 && told > 50, "{refused} refused, {told} told");
+}

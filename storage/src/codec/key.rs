@@ -91,23 +91,24 @@ pub(crate) fn list(generation: GenerationNo, sid: &[u16], head: usize) -> Key {
     key
 }
 
-/// The generation and the codes of a posting key, of which the first `head` are those of the list.
+/// The generation and the codes of a posting key, of which the first `HEAD` are those of the list.
 pub(crate) fn read_codes(table: Table, key: &[u8]) -> Result<(GenerationNo, Vec<u16>)> {
-    let bad = || Error::corrupt(table.name(), key, "not a posting key");
-    let (generation, mut rest) = key.split_at_checked(4).ok_or_else(bad)?;
-    let generation = u32::from_be_bytes(generation.try_into().map_err(|_| bad())?);
+    split_codes(key).ok_or_else(|| Error::corrupt(table.name(), key, "not a posting key"))
+}
+
+/// As `read_codes`, for those who make the texts of errors.
+pub(crate) fn split_codes(key: &[u8]) -> Option<(GenerationNo, Vec<u16>)> {
+    let (generation, mut rest) = key.split_first_chunk::<4>()?;
     let mut codes = Vec::new();
-    loop {
-        match rest {
-            [] => return Ok((generation, codes)),
-            [MORE, high, low, more @ ..] => {
-                codes.push(u16::from_be_bytes([*high, *low]));
-                rest = more;
-            }
-            [END] => return Ok((generation, codes)),
-            [END, item @ ..] if item.len() == 8 => return Ok((generation, codes)),
-            _ => return Err(bad()),
+    while let [MORE, high, low, more @ ..] = rest {
+        codes.push(u16::from_be_bytes([*high, *low]));
+        rest = more;
+    }
+    match rest {
+        [] | [END] | [END, _, _, _, _, _, _, _, _] => {
+            Some((u32::from_be_bytes(*generation), codes))
         }
+        _ => None,
     }
 }
 
@@ -126,4 +127,64 @@ pub(crate) fn after(prefix: &[u8]) -> Option<Key> {
 /// The bound of a range that ends where a prefix ends.
 pub(crate) fn upper(after: Option<&Key>) -> Bound<&[u8]> {
     after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sid() -> impl Strategy<Value = Vec<u16>> {
+        prop::collection::vec(prop_oneof![0u16..3, Just(255), Just(256), Just(u16::MAX)], 1..5)
+    }
+
+    proptest! {
+        #[test]
+        fn postings_sort_by_generation_sid_and_item(
+            a in (0u32..3, sid(), any::<u64>()),
+            b in (0u32..3, sid(), any::<u64>()),
+        ) {
+            let place = |(generation, sid, item): &(u32, Vec<u16>, u64)| {
+                posting(*generation, sid, *item)
+            };
+            prop_assert_eq!(place(&a).cmp(&place(&b)), a.cmp(&b));
+            // The list of an entry does not sort after it, and before all entries of later lists.
+            let start = list(a.0, &a.1, 2);
+            prop_assert!(start <= place(&a));
+            prop_assert_eq!(
+                place(&b).starts_with(&start),
+                a.0 == b.0 && a.1.iter().take(2).eq(b.1.iter().take(2))
+            );
+            prop_assert_eq!(split_codes(&place(&a)), Some((a.0, a.1.clone())));
+            prop_assert_eq!(split_codes(&start), Some((a.0, a.1[..a.1.len().min(2)].to_vec())));
+        }
+
+        #[test]
+        fn numbers_sort_as_numbers(a in any::<(u32, u64)>(), b in any::<(u32, u64)>()) {
+            prop_assert_eq!(number(a.1).cmp(&number(b.1)), a.1.cmp(&b.1));
+            prop_assert_eq!(pair(a.0, a.1).cmp(&pair(b.0, b.1)), a.cmp(&b));
+            let parted = |(part, number)| parted(number, part);
+            prop_assert_eq!(parted(a).cmp(&parted(b)), (a.1, a.0).cmp(&(b.1, b.0)));
+            prop_assert_eq!(read_pair(Table::Sids, &pair(a.0, a.1)).ok(), Some(a));
+            prop_assert_eq!(read_parted(Table::Chunks, &parted(a)).ok(), Some((a.1, a.0)));
+        }
+
+        #[test]
+        fn after_is_the_end_of_a_prefix(prefix in prop::collection::vec(any::<u8>(), 0..4),
+                                        key in prop::collection::vec(any::<u8>(), 0..6)) {
+            let end = after(&prefix);
+            let within = key >= prefix && end.is_none_or(|end| key.as_slice() < end.as_slice());
+            prop_assert_eq!(within, key.starts_with(&prefix));
+        }
+
+        #[test]
+        fn any_bytes_are_a_key_or_an_error(key in prop::collection::vec(any::<u8>(), 0..40)) {
+            for info in &crate::table::TABLES {
+                crate::dump::key_text(info.name, &key);
+            }
+            let _ = (read_codes(Table::Postings, &key), read_pair(Table::Sids, &key));
+            let _ = (read_parted(Table::Chunks, &key), read_number(Table::Items, &key));
+        }
+    }
 }

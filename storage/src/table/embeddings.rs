@@ -206,25 +206,34 @@ pub fn put_many<V: AsRef<[f32]>>(
     vectors: impl IntoIterator<Item = (ItemNo, V)>,
 ) -> Result<()> {
     let mut editor = Editor::new(write, space)?;
-    for (item, vector) in vectors {
-        let vector = vector.as_ref();
-        if vector.len() != editor.space.dim as usize {
-            return Err(Error::Invalid(format!(
-                "a vector of {} components does not fit into space `{space}` of {}",
-                vector.len(),
-                editor.space.dim
-            )));
+    let put = |editor: &mut Editor<'_>| {
+        for (item, vector) in vectors {
+            check(&editor.space, vector.as_ref())?;
+            let slot = editor.seek(item)?;
+            editor.block.set(slot, vector.as_ref());
         }
-        if let Some(at) = vector.iter().position(|x| !x.is_finite()) {
-            return Err(Error::Invalid(format!(
-                "component {} of a vector for space `{space}` is not a finite number",
-                at + 1
-            )));
-        }
-        let slot = editor.seek(item)?;
-        editor.block.set(slot, vector);
+        Ok(())
+    };
+    // What came before a wrong vector is stored all the same, so that the count stays right.
+    let outcome = put(&mut editor);
+    editor.finish().and(outcome)
+}
+
+fn check(space: &Space, vector: &[f32]) -> Result<()> {
+    let (name, dim) = (&space.name, space.dim);
+    if vector.len() != dim as usize {
+        return Err(Error::Invalid(format!(
+            "a vector of {} components does not fit into space `{name}` of {dim}",
+            vector.len()
+        )));
     }
-    editor.finish()
+    match vector.iter().position(|x| !x.is_finite()) {
+        None => Ok(()),
+        Some(at) => Err(Error::Invalid(format!(
+            "component {} of a vector for space `{name}` is not a finite number",
+            at + 1
+        ))),
+    }
 }
 
 /// Removes the vector of an item.

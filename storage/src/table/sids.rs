@@ -134,12 +134,12 @@ pub fn load_many(
     generation: GenerationNo,
     sids: impl IntoIterator<Item = (ItemNo, Sid)>,
 ) -> Result<()> {
-    clear(write, generation)?;
     let mut entries: Vec<(Sid, ItemNo)> = sids.into_iter().map(|(item, sid)| (sid, item)).collect();
     entries.sort_unstable_by_key(|(_, item)| *item);
     if let Some(pair) = entries.windows(2).find(|pair| pair[0].1 == pair[1].1) {
         return Err(Error::Invalid(format!("item number {} has two sids", pair[0].1)));
     }
+    clear(write, generation)?;
     let blocks = entries.chunk_by(|a, b| a.1 / SLOTS == b.1 / SLOTS).map(|run| {
         let at = run[0].1 / SLOTS;
         let mut block = Block { row_key: key::pair(generation, at), slots: Vec::new() };

@@ -120,13 +120,11 @@ impl Walk<'_> {
         self.each(Table::Sids, |walk, row_key, value| {
             let (generation, _) = key::read_pair(Table::Sids, row_key)?;
             let entries = sids::decode(row_key, value)?;
-            let sizes = match walk.generations.get(&generation) {
-                Some(made) => made.sizes.clone(),
-                None => {
-                    let what = format!("generation number {generation} does not exist");
-                    walk.problem(Table::Sids, row_key, what);
-                    return Ok(());
-                }
+            let Some(sizes) = walk.generations.get(&generation).map(|made| made.sizes.clone())
+            else {
+                let what = format!("generation number {generation} does not exist");
+                walk.problem(Table::Sids, row_key, what);
+                return Ok(());
             };
             for (item, sid) in &entries {
                 if !walk.has_item(*item) {
