@@ -20,8 +20,8 @@ pub(crate) fn choose(name: &str) -> Result<Device> {
 
 /// The source of one stream of random numbers under a seed.
 ///
-/// Streams of one seed are independent. Work that can be resumed takes a new stream for each step, so that
-/// the step number is all the random state that a checkpoint needs.
+/// Streams of one seed are independent. Work that can be resumed takes a new stream for each step,
+/// so that the step number is all the random state that a checkpoint needs.
 pub(crate) fn source(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(stream);

@@ -1,4 +1,5 @@
-//! Causal attention over packed rows as one fused operation (Vaswani et al. 2017, arXiv 1706.03762).
+//! Causal attention over packed rows as one fused operation (Vaswani et al. 2017, arXiv
+//! 1706.03762).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use super::host::{CHUNK, add_scaled, dot, slice, with};
 use super::rotary::Rotary;
 use super::segments::Segments;
 
-/// Attention of every row to itself and the earlier rows of its sequence. Input: rows × 3·width, queries, keys
-/// and values side by side, before the rotation. Output: rows × width.
+/// Attention of every row to itself and the earlier rows of its sequence. Input: rows × 3·width,
+/// queries, keys and values side by side, before the rotation. Output: rows × width.
 pub(super) struct Attend {
     pub(super) segments: Segments,
     pub(super) heads: usize,
@@ -116,7 +117,8 @@ impl Attend {
         out
     }
 
-    /// With weights `p` and output `o = Σ pⱼvⱼ`: `dvⱼ = p·g`, `ds = p(g·v − Σ p(g·v))`, `dq = ds·k`, `dk = ds·q`.
+    /// With weights `p` and output `o = Σ pⱼvⱼ`: `dvⱼ = p·g`, `ds = p(g·v − Σ p(g·v))`, `dq =
+    /// ds·k`, `dk = ds·q`.
     fn backward_head(&self, head: usize, qkv: &[f32], grad: &[f32], width: usize, out: &mut [f32]) {
         let h = Head::read(qkv, self, width, head);
         let columns = head * h.width..(head + 1) * h.width;
@@ -176,8 +178,9 @@ impl CustomOp1 for Attend {
     }
 }
 
-/// Attention of one new query for each row to the keys and values that the row has gathered. Queries and keys are
-/// rotated already. Query: rows × width; keys and values: rows × length × width. Without gradient.
+/// Attention of one new query for each row to the keys and values that the row has gathered.
+/// Queries and keys are rotated already. Query: rows × width; keys and values: rows × length ×
+/// width. Without gradient.
 pub(super) struct AttendCached {
     pub(super) heads: usize,
 }

@@ -1,4 +1,5 @@
-//! Causal self-attention with rotary positions, over packed rows or step by step with a key-value cache.
+//! Causal self-attention with rotary positions, over packed rows or step by step with a key-value
+//! cache.
 
 use std::sync::Arc;
 
@@ -123,7 +124,8 @@ fn composed(qkv: &Tensor, segments: &Segments, heads: usize, rotary: &Rotary) ->
         Ok(x.reshape(shape)?.transpose(1, 2)?.contiguous()?)
     };
     let (q, k, v) = (part(0, true)?, part(1, true)?, part(2, false)?);
-    let scores = (q.matmul(&k.t()?)? / ((width / heads) as f64).sqrt())?; // sequences × heads × longest × longest
+    // sequences × heads × longest × longest
+    let scores = (q.matmul(&k.t()?)? / ((width / heads) as f64).sqrt())?;
     let mask = (0..longest * longest)
         .map(|at| if at % longest > at / longest { f32::NEG_INFINITY } else { 0.0 });
     let mask = Tensor::from_vec(mask.collect(), (longest, longest), device)?;
@@ -140,7 +142,8 @@ fn composed_cached(q: &Tensor, keys: &Tensor, values: &Tensor, heads: usize) -> 
         Ok(x.reshape((rows, length, heads, width / heads))?.transpose(1, 2)?.contiguous()?)
     };
     let (q, keys, values) = (split(q, 1)?, split(keys, length)?, split(values, length)?);
-    let scores = (q.matmul(&keys.t()?)? / ((width / heads) as f64).sqrt())?; // rows × heads × 1 × length
+    // rows × heads × 1 × length
+    let scores = (q.matmul(&keys.t()?)? / ((width / heads) as f64).sqrt())?;
     Ok(softmax(&scores)?.matmul(&values)?.reshape((rows, width))?)
 }
 

@@ -6,7 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use super::{Init, Params};
 use crate::error::Result;
 
-/// A linear map without bias. The weight lies as `in × out`, so that neither pass has to transpose it in memory.
+/// A linear map without bias. The weight lies as `in × out`, so that neither pass has to transpose
+/// it in memory.
 pub(crate) struct Linear {
     weight: Var,
 }

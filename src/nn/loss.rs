@@ -40,7 +40,9 @@ pub(crate) fn log_softmax(logits: &Tensor) -> Result<Vec<f32>> {
             let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let sum: f32 = row.iter().map(|value| exp(value - max)).sum();
             let log_sum = max + sum.ln();
-            row.iter_mut().for_each(|value| *value -= log_sum);
+            for value in row.iter_mut() {
+                *value -= log_sum;
+            }
         }
     });
     Ok(values)
@@ -95,7 +97,9 @@ impl CustomOp1 for Fused {
                     for (d, &target) in d.chunks_exact_mut(codes).zip(targets) {
                         softmax(d);
                         d[target as usize] -= 1.0;
-                        d.iter_mut().for_each(|d| *d *= scale);
+                        for d in d.iter_mut() {
+                            *d *= scale;
+                        }
                     }
                 },
             );

@@ -1,4 +1,5 @@
-//! AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) over plain slices, and clipping by the global norm.
+//! AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) over plain slices, and clipping by the
+//! global norm.
 
 use std::sync::Mutex;
 
@@ -35,12 +36,12 @@ struct Moments {
     second: Vec<f32>,
 }
 
-/// The gradient of each variable in the order of the parameters, contiguous; `None` where the loss does not
-/// depend on it.
+/// The gradient of each variable in the order of the parameters, contiguous; `None` where the loss
+/// does not depend on it.
 type Gradients = Vec<Option<Tensor>>;
 
-/// Takes the gradients of all variables and scales them so that their common norm is at most `limit` (0 for no
-/// limit). Gives the gradients and the norm before.
+/// Takes the gradients of all variables and scales them so that their common norm is at most
+/// `limit` (0 for no limit). Gives the gradients and the norm before.
 pub(crate) fn clip(params: &Params, grads: &GradStore, limit: f64) -> Result<(Gradients, f64)> {
     let mut taken: Gradients = Vec::new();
     let mut square = 0f64;

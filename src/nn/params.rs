@@ -20,7 +20,8 @@ pub(crate) struct Param {
     pub(crate) name: String,
     /// Its value.
     pub(crate) var: Var,
-    /// Whether weight decay applies: to matrices that multiply, not to norms, biases and embeddings.
+    /// Whether weight decay applies: to matrices that multiply, not to norms, biases and
+    /// embeddings.
     pub(crate) decay: bool,
 }
 
@@ -79,7 +80,8 @@ impl Params {
             .map_err(|error| Error::internal(format!("cannot write weights: {error}")))
     }
 
-    /// Takes all values from what [`Params::save`] gave. Nothing changes where a name or a shape differs.
+    /// Takes all values from what [`Params::save`] gave. Nothing changes where a name or a shape
+    /// differs.
     pub(crate) fn load(&self, bytes: &[u8]) -> Result<()> {
         let mut tensors = candle_core::safetensors::load_buffer(bytes, &self.device)
             .map_err(|error| damaged(format!("the weights cannot be read: {error}")))?;

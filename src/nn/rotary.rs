@@ -1,12 +1,12 @@
-//! Rotary positions (Su et al. 2021, arXiv 2104.09864): pairs of numbers turned by an angle that grows with the
-//! position, so that products of queries and keys depend on distance alone.
+//! Rotary positions (Su et al. 2021, arXiv 2104.09864): pairs of numbers turned by an angle that
+//! grows with the position, so that products of queries and keys depend on distance alone.
 
 use candle_core::{D, Tensor};
 
 use crate::error::Result;
 
-/// The base of the geometric series of angles. Sequences are short here, so it is smaller than the 10,000 of
-/// language models.
+/// The base of the geometric series of angles. Sequences are short here, so it is smaller than the
+/// 10,000 of language models.
 const BASE: f32 = 1000.0;
 
 /// Cosines and sines for every position and pair. The pair of column `at` is `at + half`.

@@ -1,28 +1,30 @@
 //! `decoder`: a decoder-only transformer over Semantic IDs with random weights.
 //!
-//! The stack is that of the RQ-Transformer (Lee et al. 2022, arXiv 2203.01941), brought to recommendation by
-//! MARIUS (arXiv 2508.14910), with the blocks of Qwen2 (RMS norm first, rotary positions, SwiGLU):
+//! The stack is that of the RQ-Transformer (Lee et al. 2022, arXiv 2203.01941), brought to
+//! recommendation by MARIUS (arXiv 2508.14910), with the blocks of Qwen2 (RMS norm first, rotary
+//! positions, SwiGLU):
 //!
 //! ```text
-//! item t:   e(t) = Σ over levels of code embeddings            codes are residual, so their sum is the item
-//! timeline: h(t) = blocks(start, e(1), …, e(t))                one position for each item
-//! depth:    blocks(h(t), h(t) + e(c1), h(t) + e(c1) + e(c2))   one position for each level, own head each
-//! loss:     − Σ over levels of log p(c_l | c_1 … c_l−1, h(t)), for the item at t + 1
+//! item:      e(i) = Σ over levels of code embeddings (codes are residual: their sum is the item)
+//! timeline:  h(t) = blocks(start, e(i1), …, e(it))           one position for each item
+//! depth:     blocks(h, h + e(c1), h + e(c1) + e(c2))         one position and head for each level
+//! loss:      − Σ over levels of log p(c_l | c_1 … c_l−1, h(t)) for the codes of item t + 1
 //! ```
 //!
-//! MiniOneRec feeds the same codes to one flat decoder, a token for each level. Here a history takes one position
-//! for each item, which makes sequences as many times shorter as there are levels; every item of a history is a
-//! target in the same pass; and a user is encoded once for all beams, whose own caches hold at most one position
-//! for each level. Deviations from the papers: the history vector is added to every depth position (one depth
-//! block is then enough), and linear maps have no biases.
+//! MiniOneRec feeds the same codes to one flat decoder, a token for each level. Here a history
+//! takes one position for each item, which makes sequences as many times shorter as there are
+//! levels; every item of a history is a target in the same pass; and a user is encoded once for all
+//! beams, whose own caches hold at most one position for each level. Deviations from the papers:
+//! the history vector is added to every depth position (one depth block is then enough), and linear
+//! maps have no biases.
 //!
-//! With `buckets`, hashed embeddings of longer prefixes (Singh et al. 2023, arXiv 2306.08121) are added to the sum,
-//! so that what is learned of one item need not be shared with all that have a code in common.
+//! With `buckets`, hashed embeddings of longer prefixes (Singh et al. 2023, arXiv 2306.08121) are
+//! added to the sum, so that what is learned of one item need not be shared with all that have a
+//! code in common.
 
 use candle_core::{Device, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::{Decoding, Generate, History, Kind, Policy, Targets, Training};
 use crate::device::source;
@@ -37,7 +39,7 @@ use crate::options::fields_of;
 /// The record of this policy.
 pub(super) const KIND: Kind = Kind {
     name: "decoder",
-    summary: "causal transformer over items and then over the codes of the next one (RQ-Transformer, MARIUS)",
+    summary: "causal transformer over items, then over the codes of the next (RQ-Transformer)",
     needs_codebook: true,
     objectives: &["sft"],
     defaults: || fields_of(&Config::default()),
@@ -189,7 +191,8 @@ impl Decoder {
         self.sizes.len()
     }
 
-    /// How many rows of the table make one item: a code for each level, and the hashed prefixes from two codes on.
+    /// How many rows of the table make one item: a code for each level, and the hashed prefixes
+    /// from two codes on.
     fn terms(&self) -> usize {
         if self.config.buckets == 0 { self.levels() } else { 2 * self.levels() - 1 }
     }
@@ -285,11 +288,11 @@ fn latest<'a>(history: History<'a>, count: usize) -> History<'a> {
 }
 
 impl Generate for Decoder {
-    fn begin<'a>(
-        &'a self,
+    fn begin(
+        &self,
         catalogue: &Catalogue,
         histories: &[History<'_>],
-    ) -> Result<Box<dyn Decoding + 'a>> {
+    ) -> Result<Box<dyn Decoding + '_>> {
         self.check(catalogue)?;
         let read: Vec<_> = histories.iter().map(|h| latest(h, self.config.history)).collect();
         let (x, segments) = self.encode(catalogue, &read, &mut Dropout::off())?;

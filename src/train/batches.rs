@@ -4,7 +4,8 @@ use rand::seq::SliceRandom;
 
 use crate::device::source;
 
-/// Streams of the seed, so that no two draws share one: shuffles, dropout of a step, choice of validation users.
+/// Streams of the seed, so that no two draws share one: shuffles, dropout of a step, choice of
+/// validation users.
 const SHUFFLE: u64 = 1 << 60;
 const DROPOUT: u64 = 2 << 60;
 const VALIDATION: u64 = 3 << 60;

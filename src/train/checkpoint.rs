@@ -1,7 +1,7 @@
 //! The saved place of a gradient run: where it stands, weights, optimizer state, best weights.
 //!
-//! The state is a header in JSON and three byte strings, each behind its length. Random state needs no place:
-//! every step draws from its own stream of the seed.
+//! The state is a header in JSON and three byte strings, each behind its length. Random state needs
+//! no place: every step draws from its own stream of the seed.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,8 @@
 //! Training: the objectives, and what they share.
 //!
-//! `sft.rs` learns a generator by gradient from the next items of real histories; `fit.rs` lets a scorer learn
-//! in closed form. `checkpoint.rs` is the saved place of a gradient run, `batches.rs` the order of its data.
+//! `sft.rs` learns a generator by gradient from the next items of real histories; `fit.rs` lets a
+//! scorer learn in closed form. `checkpoint.rs` is the saved place of a gradient run, `batches.rs`
+//! the order of its data.
 
 mod batches;
 mod checkpoint;
@@ -31,7 +32,8 @@ pub(crate) struct Kind {
     train: Train,
 }
 
-/// The function of an objective: policy, catalogue, full histories, configuration, progress, checkpoint.
+/// The function of an objective: policy, catalogue, full histories, configuration, progress,
+/// checkpoint.
 type Train =
     fn(&mut Policy, &Catalogue, &[Vec<u32>], &Json, &Progress, &dyn Checkpoint) -> Result<Report>;
 
@@ -45,8 +47,8 @@ impl crate::kind::Kind for Kind {
     }
 }
 
-/// Which part of each history is learned. The last item is the test target, the one before it the validation
-/// target.
+/// Which part of each history is learned. The last item is the test target, the one before it the
+/// validation target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Until {
@@ -105,12 +107,13 @@ pub(crate) struct Epoch {
 
 /// Trains a policy on full histories (positions of the catalogue, oldest first).
 ///
-/// `config` holds every field of the objective's options. A run that finds its own state in the checkpoint goes
-/// on from there, and gives the weights that an uninterrupted run would have given.
+/// `config` holds every field of the objective's options. A run that finds its own state in the
+/// checkpoint goes on from there, and gives the weights that an uninterrupted run would have given.
 ///
 /// # Errors
-/// A wrong configuration, an objective that does not suit the policy, too few histories, a loss that is not
-/// finite, and the cancelled error once `progress` was stopped (the place is saved before).
+/// A wrong configuration, an objective that does not suit the policy, too few histories, a loss
+/// that is not finite, and the cancelled error once `progress` was stopped (the place is saved
+/// before).
 pub(crate) fn train(
     objective: &Kind,
     policy: &mut Policy,

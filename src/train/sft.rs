@@ -1,8 +1,8 @@
 //! `sft`: a generating policy learns the next items of real histories by gradient.
 //!
-//! The loss is the policy's own (for `decoder`: the next SID from every prefix of a history). AdamW, clipping by
-//! the global norm, warm-up and a cosine; validation on the item before the last, with early stopping; the weights
-//! of the best epoch are kept.
+//! The loss is the policy's own (for `decoder`: the next SID from every prefix of a history).
+//! AdamW, clipping by the global norm, warm-up and a cosine; validation on the item before the
+//! last, with early stopping; the weights of the best epoch are kept.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! Checks of training: a toy task is learned, a killed run goes on as if it had not been, errors are clear.
+//! Checks of training: a toy task is learned, a killed run goes on as if it had not been, errors
+//! are clear.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

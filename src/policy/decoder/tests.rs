@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use serde_json::Value as Json;
+
 use super::*;
 
 fn catalogue() -> Catalogue {
