@@ -159,7 +159,7 @@ fn counts(text: &str) -> Sparse {
         }
         for length in GRAMS {
             // A gram as long as the marked word would be the word again.
-            for window in starts.windows(length + 1).filter(|_| starts.len() > length + 2) {
+            for window in starts.windows(length + 1).filter(|_| starts.len() > length + 1) {
                 count(&marked[window[0]..window[length]], GRAM_WEIGHT);
             }
         }
@@ -343,5 +343,86 @@ impl Encoder for Hash {
             bytes.extend(basis.steps.iter().flat_map(|x| x.to_le_bytes()));
         }
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::index::product::dot;
+
+    /// XXH3 of `<nail>`.
+    const HASH_OF_NAIL: u64 = 0x15d260bfee82eed1;
+
+    #[test]
+    fn hashing_never_changes() {
+        // Stored document frequencies and vectors are worthless after a change of these figures.
+        assert_eq!(xxh3_64(b"<nail>"), HASH_OF_NAIL);
+        let sparse = counts("Nail");
+        let marked = (HASH_OF_NAIL % BUCKETS as u64) as u32;
+        assert!(sparse.iter().any(|(bucket, weight)| *bucket == marked && weight.abs() == 1.0));
+        // The word, 4 grams of 3, 3 of 4 and 2 of 5.
+        assert_eq!(sparse.len(), 10);
+    }
+
+    #[test]
+    fn spelling_is_normalised() {
+        assert_eq!(counts("CAFÉ nº 5"), counts("cafe\u{301} no 5"));
+        assert_ne!(counts("nail"), counts("snail"));
+        assert!(counts("…!").is_empty());
+    }
+
+    #[test]
+    fn singular_vectors_keep_the_angles_of_a_catalogue_of_low_rank() {
+        let things =
+            ["leather sofa", "grey couch", "garden hose", "steel spanner", "copper kettle"];
+        let texts: Vec<String> =
+            (0..600).map(|i| format!("{} {}", things[i % 5], things[i / 5 % 5])).collect();
+        let encoder = fit(&json!({"dim": 256}), &texts, &Progress::silent()).unwrap();
+        assert!(encoder.basis.is_some());
+        let vectors = encoder.encode(&[&texts[0], &texts[1], &texts[7]]).unwrap();
+        let angle = |a: &Sparse, b: &Sparse| -> f32 {
+            let shared = a.iter().filter_map(|(bucket, x)| {
+                b.iter().find(|(other, _)| other == bucket).map(|(_, y)| x * y)
+            });
+            shared.sum()
+        };
+        for (row, other) in [(1, 1), (2, 7)] {
+            let expected = angle(&encoder.weights(&texts[0]), &encoder.weights(&texts[other]));
+            let found = dot(&vectors[..256], &vectors[row * 256..(row + 1) * 256]);
+            assert!((expected - found).abs() < 1e-3, "{expected} {found}");
+        }
+    }
+
+    #[test]
+    fn bytes_round_trip_with_singular_vectors() {
+        let texts: Vec<String> =
+            (0..600).map(|i| format!("word{} thing{}", i % 50, i % 31)).collect();
+        let encoder = fit(&json!({"dim": 256}), &texts, &Progress::silent()).unwrap();
+        let bytes = encoder.to_bytes();
+        let loaded = Hash::from_bytes(&bytes).unwrap();
+        assert!(loaded.basis.is_some());
+        let asked = ["word3 thing7", "nothing known"];
+        assert_eq!(loaded.encode(&asked).unwrap(), encoder.encode(&asked).unwrap());
+        assert_eq!(
+            Hash::from_bytes(&bytes[..bytes.len() - 1]).err().unwrap().code(),
+            "damaged-encoder"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_encoded(text: String, bytes: Vec<u8>) {
+            let encoder = fit(&json!({}), &[], &Progress::silent()).unwrap();
+            let vector = encoder.encode(&[&text]).unwrap();
+            let length = dot(&vector, &vector);
+            prop_assert!(length == 0.0 || (length - 1.0).abs() < 1e-4);
+            prop_assert!(Hash::from_bytes(&bytes).is_err());
+        }
     }
 }

@@ -55,6 +55,9 @@ pub(super) fn leading(
 
 /// Eigenvalues and eigenvectors of a symmetric matrix, the largest first.
 fn sorted(matrix: &DMatrix<f32>) -> Vec<(f32, nalgebra::DVector<f32>)> {
+    if matrix.is_empty() {
+        return Vec::new();
+    }
     let symmetric = (matrix + matrix.transpose()) * 0.5;
     let eigen = SymmetricEigen::new(symmetric);
     let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();

@@ -218,7 +218,7 @@ impl<R: Read> Iterator for Csv<R> {
 }
 
 impl<R: Read + Send> Reader for Csv<R> {
-    fn position(&self) -> Position {
+    fn bytes_read(&self) -> Position {
         self.meter.position()
     }
 }

@@ -67,7 +67,7 @@ fn describe(error: &serde_json::Error) -> String {
 }
 
 impl Reader for Jsonl {
-    fn position(&self) -> Position {
+    fn bytes_read(&self) -> Position {
         self.lines.meter.position()
     }
 }

@@ -8,6 +8,8 @@ mod jsonl;
 pub(crate) mod sequences;
 mod sink;
 mod source;
+#[cfg(test)]
+mod tests;
 mod tsv;
 
 use std::path::Path;
@@ -76,7 +78,7 @@ pub(crate) struct Position {
 /// itself is broken.
 pub(crate) trait Reader: Iterator<Item = Result<Record>> + Send {
     /// How far the file is read.
-    fn position(&self) -> Position;
+    fn bytes_read(&self) -> Position;
 }
 
 /// Writes rows to a file that appears under its name only at `finish`; dropped before, it leaves nothing.

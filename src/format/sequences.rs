@@ -29,7 +29,7 @@ impl Sequences {
     }
 
     /// How far the file is read.
-    pub(crate) fn position(&self) -> Position {
+    pub(crate) fn bytes_read(&self) -> Position {
         self.lines.meter.position()
     }
 }

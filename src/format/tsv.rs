@@ -72,7 +72,7 @@ impl Iterator for Tsv {
 }
 
 impl Reader for Tsv {
-    fn position(&self) -> Position {
+    fn bytes_read(&self) -> Position {
         self.lines.meter.position()
     }
 }

@@ -253,3 +253,135 @@ pub(crate) fn place(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::super::residual::Stack;
+    use super::*;
+
+    /// Moves and distortion of an assignment.
+    fn cost(own: &[u16], new: &[u16], distances: &[Vec<f32>]) -> (usize, f64) {
+        let moved = own.iter().zip(new).filter(|(a, b)| a != b).count();
+        let distance = |(item, code): (usize, &u16)| f64::from(distances[item][*code as usize]);
+        (moved, new.iter().enumerate().map(distance).sum())
+    }
+
+    /// The cost of the best assignment of different codes, found by trying all.
+    fn best(own: &[u16], distances: &[Vec<f32>], chosen: &mut Vec<u16>) -> (usize, f64) {
+        if chosen.len() == own.len() {
+            return cost(own, chosen, distances);
+        }
+        let mut least = (usize::MAX, f64::INFINITY);
+        for code in 0..distances[0].len() as u16 {
+            if !chosen.contains(&code) {
+                chosen.push(code);
+                let found = best(own, distances, chosen);
+                chosen.pop();
+                if found.0 < least.0 || found.0 == least.0 && found.1 < least.1 {
+                    least = found;
+                }
+            }
+        }
+        least
+    }
+
+    /// A codebook of one component, two first codes and `last` codes on the second level.
+    fn line(last: u16, collisions: Collisions) -> Artefact {
+        let stack = Stack::new(1, vec![vec![0.0, 100.0], (0..last).map(f32::from).collect()]);
+        Artefact::new(stack, collisions)
+    }
+
+    fn repair(artefact: &Artefact, data: &[f32]) -> Result<Repaired> {
+        let vectors = Vectors::new(data, 1)?;
+        let native = artefact.assign(&vectors, &Progress::silent())?;
+        resolve(artefact, &vectors, &native, &Progress::silent())
+    }
+
+    proptest! {
+        #[test]
+        fn exact_is_as_good_as_trying_all(
+            cells in prop::collection::vec(0u8..50, 30),
+            own in prop::collection::vec(0u16..6, 1..5),
+        ) {
+            let distances: Vec<Vec<f32>> =
+                cells.chunks(6).take(own.len()).map(|row| row.iter().map(|x| f32::from(*x)).collect()).collect();
+            let free: Vec<u16> = (0..6).filter(|code| !own.contains(code)).collect();
+            let new = exact(&own, &free, &distances);
+            prop_assert_eq!(new.iter().collect::<HashSet<_>>().len(), new.len());
+            let (moved, distortion) = cost(&own, &new, &distances);
+            let (fewest, least) = best(&own, &distances, &mut Vec::new());
+            prop_assert_eq!(moved, fewest);
+            prop_assert!((distortion - least).abs() < 1e-3, "{} {}", distortion, least);
+            let quick = greedy(&own, free, &distances);
+            prop_assert_eq!(quick.iter().collect::<HashSet<_>>().len(), quick.len());
+            prop_assert_eq!(cost(&own, &quick, &distances).0, fewest);
+        }
+
+        #[test]
+        fn sids_are_unique_and_inserts_too(
+            data in prop::collection::vec(-20i8..120, 0..40),
+            later in prop::collection::vec(-20i8..120, 0..10),
+            suffix: bool,
+        ) {
+            let collisions = if suffix { Collisions::Suffix } else { Collisions::Reassign };
+            let mut artefact = line(30, collisions);
+            let data: Vec<f32> = data.into_iter().map(f32::from).collect();
+            let repaired = repair(&artefact, &data).unwrap();
+            artefact.set_suffix(repaired.suffix);
+            let width = artefact.sid_sizes().len();
+            let mut taken: HashSet<Vec<u16>> =
+                repaired.codes.chunks_exact(width).map(<[u16]>::to_vec).collect();
+            prop_assert_eq!(taken.len(), data.len());
+            for x in later {
+                match place(&artefact, &[f32::from(x)], |codes| taken.contains(codes)) {
+                    Ok(codes) => {
+                        prop_assert!(codes.iter().zip(artefact.sid_sizes()).all(|(c, s)| usize::from(*c) < s));
+                        prop_assert!(taken.insert(codes));
+                    }
+                    Err(error) => {
+                        prop_assert_eq!(error.code(), "prefix-full");
+                        prop_assert!(taken.len() >= 30);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fewest_items_move_and_the_farthest_one() {
+        // Three items nearest to code 5: the nearest keeps it, the others take 4 and 6.
+        let repaired = repair(&line(10, Collisions::Reassign), &[5.4, 5.0, 4.7, 8.0]).unwrap();
+        assert_eq!(repaired.codes, [0, 6, 0, 5, 0, 4, 0, 8]);
+        assert_eq!((repaired.moved, repaired.suffix, repaired.greedy_groups), (2, None, 0));
+    }
+
+    #[test]
+    fn a_group_beyond_the_level_gets_a_suffix() {
+        let repaired = repair(&line(2, Collisions::Reassign), &[0.0, 1.0, 0.1, 100.0]).unwrap();
+        assert_eq!(repaired.suffix, Some(SUFFIX_CODES));
+        assert_eq!(repaired.codes, [0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0]);
+    }
+
+    #[test]
+    fn allow_leaves_collisions() {
+        let artefact = line(2, Collisions::Allow);
+        let repaired = repair(&artefact, &[0.0, 0.0]).unwrap();
+        assert_eq!((repaired.codes, repaired.suffix), (vec![0, 0, 0, 0], None));
+        assert_eq!(place(&artefact, &[0.0], |_| true).unwrap(), [0, 0]);
+    }
+
+    #[test]
+    fn a_full_prefix_is_said_so() {
+        let artefact = line(2, Collisions::Reassign);
+        let error = place(&artefact, &[100.0], |codes| codes[0] == 1).unwrap_err();
+        assert_eq!(error.message(), "all 2 SIDs with the codes 1 are taken");
+        let error = place(&artefact, &[1.0, 2.0], |_| false).unwrap_err();
+        assert_eq!(error.code(), "wrong-dimension");
+    }
+}

@@ -1,7 +1,6 @@
-//! k-means: seeding, full and mini-batch iterations, empty clusters.
+//! k-means: full and mini-batch iterations, empty clusters.
 //!
-//! Seeding is greedy k-means++ (Arthur and Vassilvitskii 2007): of a few candidates drawn in proportion to
-//! their squared distance, the one that lowers the total most is taken. Iterations are Lloyd's, with an exact
+//! The start comes from `seeding.rs`. Iterations are Lloyd's, with an exact
 //! short cut: a centre whose members stayed the same has not moved, so a point is compared with the unmoved
 //! centres only when its own centre moved away from it. Results do not depend on the number of cores.
 
@@ -10,6 +9,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::seeding::seed;
 use crate::error::{Error, Result};
 use crate::index::product::{Transposed, dot, dots};
 use crate::progress::Progress;
@@ -138,104 +138,12 @@ pub(crate) fn fit(
 }
 
 /// Copies the chosen rows.
-fn gather(points: &[f32], dim: usize, rows: &[usize]) -> Vec<f32> {
+pub(crate) fn gather(points: &[f32], dim: usize, rows: &[usize]) -> Vec<f32> {
     let mut out = Vec::with_capacity(rows.len() * dim);
     for row in rows {
         out.extend_from_slice(&points[row * dim..(row + 1) * dim]);
     }
     out
-}
-
-/// Greedy k-means++.
-fn seed(
-    points: &[f32],
-    dim: usize,
-    codes: usize,
-    random: &mut impl Rng,
-    progress: &Progress,
-) -> Result<Vec<f32>> {
-    let rows = points.len() / dim;
-    let norms: Vec<f32> = points.chunks_exact(dim).map(|point| dot(point, point)).collect();
-    let trials = 2 + (codes as f64).ln() as usize;
-    let mut centres = gather(points, dim, &[random.random_range(0..rows)]);
-    let mut distances = distances_to(points, dim, &norms, &centres, progress)?;
-    while centres.len() < codes * dim {
-        progress.check()?;
-        let chosen = draw(&distances, trials, random);
-        if chosen.is_empty() {
-            // Every point is a centre already.
-            let repeated = centres[..dim].to_vec();
-            centres.extend_from_slice(&repeated);
-            continue;
-        }
-        let candidates = gather(points, dim, &chosen);
-        let to_candidates = distances_to(points, dim, &norms, &candidates, progress)?;
-        let mut totals = vec![0.0f64; chosen.len()];
-        for (row, old) in to_candidates.chunks_exact(chosen.len()).zip(&distances) {
-            for (total, new) in totals.iter_mut().zip(row) {
-                *total += f64::from(new.min(*old));
-            }
-        }
-        let best = (0..chosen.len()).min_by(|a, b| totals[*a].total_cmp(&totals[*b])).unwrap_or(0);
-        centres.extend_from_slice(&candidates[best * dim..(best + 1) * dim]);
-        for (row, old) in to_candidates.chunks_exact(chosen.len()).zip(&mut distances) {
-            *old = old.min(row[best]);
-        }
-        // The distance of a point to itself may be a rounding error away from zero.
-        distances[chosen[best]] = 0.0;
-    }
-    Ok(centres)
-}
-
-/// Draws rows in proportion to their distance; none where all are zero.
-fn draw(distances: &[f32], count: usize, random: &mut impl Rng) -> Vec<usize> {
-    let mut sum = 0.0;
-    let running: Vec<f64> = distances
-        .iter()
-        .map(|distance| {
-            sum += f64::from(*distance);
-            sum
-        })
-        .collect();
-    if sum <= 0.0 {
-        return Vec::new();
-    }
-    (0..count)
-        .map(|_| {
-            let at = random.random::<f64>() * sum;
-            running.partition_point(|running| *running <= at).min(distances.len() - 1)
-        })
-        .filter(|row| distances[*row] > 0.0)
-        .collect()
-}
-
-/// The squared distance of every point to a few others, row-major.
-fn distances_to(
-    points: &[f32],
-    dim: usize,
-    norms: &[f32],
-    others: &[f32],
-    progress: &Progress,
-) -> Result<Vec<f32>> {
-    let centres = Centres::new(others, dim);
-    let columns = others.len() / dim;
-    let block = centres.block_rows();
-    let mut out = vec![0.0; norms.len() * columns];
-    out.par_chunks_mut(block * columns)
-        .zip(points.par_chunks(block * dim))
-        .zip(norms.par_chunks(block))
-        .try_for_each_init(Vec::new, |scratch, ((out, points), norms)| {
-            progress.check()?;
-            centres.relative(points, scratch);
-            for (at, (out, x)) in out.iter_mut().zip(scratch.iter()).enumerate() {
-                let norm = norms[at / columns];
-                // Below this the difference is rounding: the points are the same.
-                let distance = x + norm;
-                *out = if distance > norm * 1e-6 { distance } else { 0.0 };
-            }
-            Ok::<(), Error>(())
-        })?;
-    Ok(out)
 }
 
 /// Full-batch iterations.
@@ -461,4 +369,98 @@ fn mini_batches(
         progress.advance(1);
     }
     Ok(centres)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn settings(codes: usize, iterations: usize) -> Settings {
+        Settings { codes, iterations, tolerance: 0.0, batch: 0, seed: 5 }
+    }
+
+    fn noise(count: usize, seed: u64) -> Vec<f32> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        (0..count).map(|_| random.random_range(-1.0f32..1.0)).collect()
+    }
+
+    /// The total squared distance to the nearest centre.
+    fn error(points: &[f32], dim: usize, centres: &[f32]) -> f64 {
+        let nearest = Centres::new(centres, dim).nearest(points, &Progress::silent()).unwrap();
+        nearest.iter().map(|nearest| f64::from(nearest.distance)).sum()
+    }
+
+    #[test]
+    fn the_short_cut_is_exact() {
+        let points = noise(3000 * 6, 1);
+        let progress = Progress::silent();
+        let start = seed(&points, 6, 40, &mut ChaCha8Rng::seed_from_u64(2), &progress).unwrap();
+        let mut lloyd = Lloyd::new(&points, 6, start);
+        let mut taken = 0;
+        for _ in 0..60 {
+            taken += usize::from(lloyd.moved.iter().filter(|moved| **moved).count() <= 20);
+            let changed = lloyd.assign(&progress).unwrap();
+            let nearest = Centres::new(&lloyd.centres, 6).nearest(&points, &progress).unwrap();
+            for (row, (own, nearest)) in lloyd.own.iter().zip(nearest).enumerate() {
+                let point = &points[row * 6..(row + 1) * 6];
+                let centre = &lloyd.centres[own.code as usize * 6..][..6];
+                let own: f32 = point.iter().zip(centre).map(|(x, c)| (x - c) * (x - c)).sum();
+                assert!((own - nearest.distance).abs() < 1e-5, "{own} {}", nearest.distance);
+            }
+            lloyd.update(&changed);
+        }
+        assert!(taken > 5, "the short cut was taken {taken} times");
+    }
+
+    #[test]
+    fn iterations_lower_the_error() {
+        let points = noise(2000 * 4, 3);
+        let errors: Vec<f64> = [1, 3, 30]
+            .map(|iterations| {
+                let centres = fit(&points, 4, &settings(32, iterations), &Progress::silent());
+                error(&points, 4, &centres.unwrap())
+            })
+            .to_vec();
+        assert!(errors.is_sorted_by(|a, b| a > b), "{errors:?}");
+        let batches = Settings { batch: 256, ..settings(32, 5) };
+        let centres = fit(&points, 4, &batches, &Progress::silent()).unwrap();
+        let by_batches = error(&points, 4, &centres);
+        assert!(by_batches < errors[2] * 1.1, "{by_batches} {errors:?}");
+    }
+
+    #[test]
+    fn clear_clusters_are_found() {
+        let points: Vec<f32> =
+            (0..400).flat_map(|i| [(i % 4) as f32 * 10.0, (i / 100) as f32 * 10.0]).collect();
+        let centres = fit(&points, 2, &settings(16, 20), &Progress::silent()).unwrap();
+        assert!(error(&points, 2, &centres) < 1e-3);
+    }
+
+    #[test]
+    fn empty_clusters_are_filled() {
+        let points: Vec<f32> = (0..10).map(|i| i as f32).collect();
+        let mut lloyd = Lloyd::new(&points, 1, vec![4.5, 1000.0, 2000.0]);
+        let mut changed = lloyd.assign(&Progress::silent()).unwrap();
+        assert!(lloyd.fill_empty(&mut changed));
+        lloyd.update(&changed);
+        // Of the two farthest points the first is taken first.
+        assert_eq!(lloyd.centres, [4.5, 0.0, 9.0]);
+    }
+
+    #[test]
+    fn a_stop_is_heard_at_once() {
+        let points = noise(60_000 * 64, 9);
+        let progress = Progress::silent();
+        let watcher = progress.clone();
+        let stopper = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            watcher.stop();
+            std::time::Instant::now()
+        });
+        let error = fit(&points, 64, &settings(512, 10_000), &progress).unwrap_err();
+        assert!(error.is_cancelled());
+        assert!(stopper.join().unwrap().elapsed() < std::time::Duration::from_secs(1));
+    }
 }

@@ -10,6 +10,7 @@ pub(crate) mod health;
 mod kmeans;
 mod residual;
 mod rq_kmeans;
+mod seeding;
 
 use serde_json::{Map, Value as Json};
 

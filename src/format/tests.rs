@@ -1,0 +1,227 @@
+//! Tests of all formats together: round trips, bad input, and what is left on disk.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::sequences::{Sequence, Sequences};
+use super::*;
+
+fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+/// All records, or the first error.
+fn read(path: &Path, options: &Json) -> Result<Vec<Record>> {
+    open_reader(path, None, options)?.collect()
+}
+
+/// The error of reading this content as a file of this name, less the folder.
+fn wrong(name: &str, content: impl AsRef<[u8]>) -> String {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, name, content);
+    let error = read(&path, &json!({})).unwrap_err();
+    error.to_string().replace(&format!("{}/", folder.path().display()), "")
+}
+
+fn fields(record: &Record) -> Vec<(&str, Json)> {
+    record.fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
+}
+
+#[test]
+fn every_format_gives_back_what_it_wrote() {
+    let columns = ["id", "tägs, \"x\"", "vector", "none"].map(str::to_owned);
+    let rows = [
+        vec![
+            Value::Int(-3),
+            Value::from(vec!["a,b".to_owned(), "c\t\"d\"\n".to_owned()]),
+            Value::Vector(vec![0.1, -2.0]),
+            Value::Null,
+        ],
+        vec![
+            Value::from("back\\slash \\t, \"quote\"\r\nline\tend"),
+            Value::Bool(true),
+            Value::Float(1.5),
+            Value::Null,
+        ],
+    ];
+    for kind in FORMATS {
+        for compression in ["", ".gz", ".zst"] {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join(format!("out.{}{compression}", kind.extensions[0]));
+            let mut writer = create_writer(&path, None, &columns, &json!({})).unwrap();
+            rows.iter().for_each(|row| writer.write(row).unwrap());
+            assert!(!path.exists(), "{}: not before the end", kind.name);
+            writer.finish().unwrap();
+            let mut reader = open_reader(&path, None, &json!({})).unwrap();
+            let records: Vec<Record> = reader.by_ref().collect::<Result<_>>().unwrap();
+            let position = reader.bytes_read();
+            assert_eq!(position.read, position.total, "{}", path.display());
+            let typed = kind.name == "jsonl";
+            let as_read = |value: Json| match value {
+                Json::String(_) | Json::Null => value,
+                value if typed => value,
+                value => Json::String(value.to_string()),
+            };
+            let expected = [
+                vec![json!(-3), json!(["a,b", "c\t\"d\"\n"]), json!([0.1, -2.0]), json!(null)],
+                vec![
+                    json!("back\\slash \\t, \"quote\"\r\nline\tend"),
+                    json!(true),
+                    json!(1.5),
+                    json!(null),
+                ],
+            ];
+            assert_eq!(records.len(), 2, "{}", path.display());
+            for (record, expected) in records.iter().zip(expected) {
+                let names = columns.iter().map(String::as_str);
+                let expected: Vec<_> = names.zip(expected.into_iter().map(as_read)).collect();
+                assert_eq!(fields(record), expected, "{}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_abandoned_export_leaves_nothing() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "kept.csv", "old");
+    let mut writer = create_writer(&path, None, &["a".to_owned()], &json!({})).unwrap();
+    writer.write(&[Value::Int(1)]).unwrap();
+    drop(writer);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn errors_name_file_line_and_field() {
+    assert_eq!(
+        wrong("a.jsonl", "{\"a\":1}\n\n{\"a\":}\n"),
+        "`a.jsonl`, line 3: column 6: expected value"
+    );
+    assert_eq!(
+        wrong("a.jsonl", "[1]"),
+        "`a.jsonl`, line 1: expected an object, {\"field\": value, …}"
+    );
+    assert_eq!(
+        wrong("a.jsonl", b"{\"a\":\"\xff\"}"),
+        "`a.jsonl`, line 1: byte 7 is not valid UTF-8"
+    );
+    assert_eq!(
+        wrong("a.csv", "id,title\n1,x\n2\n"),
+        "`a.csv`, line 3: 1 fields of 2, `title` is missing"
+    );
+    assert_eq!(
+        wrong("a.csv", "id,title\n1,\"x\ny\"\n2,y,z\n"),
+        "`a.csv`, line 4: 3 fields, more than the 2 columns"
+    );
+    assert_eq!(
+        wrong("a.csv", b"id,title\n1,\xff\n"),
+        "`a.csv`, line 2: field `title` is not valid UTF-8"
+    );
+    assert_eq!(wrong("a.tsv", "id\tid\n"), "`a.tsv`, line 1: the header names `id` twice");
+    assert_eq!(wrong("a.tsv", "id\t\n"), "`a.tsv`, line 1: the header has no name for column 2");
+    let long = "x".repeat(MAX_LINE_BYTES + 1);
+    assert_eq!(
+        wrong("a.tsv", &long),
+        format!("`a.tsv`, line 1: the line is longer than {MAX_LINE_BYTES} bytes")
+    );
+    let open = wrong("a.csv", format!("id\n\"{long}{long}"));
+    assert!(open.contains("a quote is never closed"), "{open}");
+    assert!(wrong("a.jsonl.gz", "no gzip").contains("cannot read `a.jsonl.gz`"));
+    assert!(wrong("a.parquet", "").contains("cannot tell the format of `a.parquet`"));
+}
+
+#[test]
+fn a_bad_record_does_not_end_the_file() {
+    let folder = TempDir::new().unwrap();
+    for (name, content) in [
+        ("a.jsonl", "{\"a\":\"1\"}\n{\n{\"a\":\"3\"}\n"),
+        ("a.csv", "a\n1\n2,2\n3\n"),
+        ("a.tsv", "a\n1\n2\t2\n3\n"),
+    ] {
+        let path = file(&folder, name, content);
+        let read: Vec<_> = open_reader(&path, None, &json!({})).unwrap().collect();
+        assert_eq!(read.len(), 3, "{name}");
+        assert!(read[1].is_err(), "{name}");
+        assert_eq!(fields(read[2].as_ref().unwrap()), [("a", json!("3"))], "{name}");
+    }
+}
+
+#[test]
+fn options_of_csv_and_tsv() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "a.csv", "\u{feff}1;NA\n;x\n");
+    let options = json!({"header": false, "delimiter": ";", "null": "NA"});
+    let records = read(&path, &options).unwrap();
+    assert_eq!(fields(&records[0]), [("c1", json!("1")), ("c2", json!(null))]);
+    assert_eq!(fields(&records[1]), [("c1", json!("")), ("c2", json!("x"))]);
+    assert_eq!((records[0].line, records[1].line), (1, 2));
+    assert_eq!(read(&path, &json!({"delimiter": "ab"})).unwrap_err().code(), "bad-option");
+    assert_eq!(read(&path, &json!({"delimeter": ";"})).unwrap_err().code(), "bad-option");
+    let path = file(&folder, "b.txt", "1\t2\n");
+    let records: Vec<_> = open_reader(&path, Some("TSV"), &json!({"header": false}))
+        .unwrap()
+        .collect::<Result<_>>()
+        .unwrap();
+    assert_eq!(fields(&records[0]), [("c1", json!("1")), ("c2", json!("2"))]);
+}
+
+#[test]
+fn sequences_of_users() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "s.tsv", "u1\ta b  c\r\nbroken\n\nu2\t\n");
+    let mut found = Sequences::open(&path).unwrap();
+    let items = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let first = found.next().unwrap().unwrap();
+    assert_eq!(first, Sequence { line: 1, user: "u1".to_owned(), items });
+    assert!(found.next().unwrap().unwrap_err().message().contains("line 2"));
+    let last = found.next().unwrap().unwrap();
+    assert_eq!((last.line, last.items.len()), (4, 0));
+    assert!(found.next().is_none());
+    assert_eq!(found.bytes_read(), Position { read: 23, total: 23 });
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes: Vec<u8>, header: bool) {
+        let folder = TempDir::new().unwrap();
+        for name in ["a.jsonl", "a.csv", "a.tsv", "a.jsonl.gz", "a.csv.zst"] {
+            let path = file(&folder, name, &bytes);
+            let options = if name.contains("json") { json!({}) } else { json!({"header": header}) };
+            if let Ok(reader) = open_reader(&path, None, &options) {
+                reader.take(1000).for_each(drop);
+            }
+            Sequences::open(&path).unwrap().take(1000).for_each(drop);
+        }
+    }
+
+    #[test]
+    fn any_text_survives(texts in prop::collection::vec(any::<String>(), 1..8)) {
+        let folder = TempDir::new().unwrap();
+        for kind in FORMATS {
+            let path = folder.path().join(format!("a.{}", kind.extensions[0]));
+            let columns = ["n".to_owned(), "text".to_owned()];
+            let mut writer = create_writer(&path, None, &columns, &json!({})).unwrap();
+            for (at, text) in texts.iter().enumerate() {
+                writer.write(&[Value::from(at), Value::from(text.as_str())]).unwrap();
+            }
+            writer.finish().unwrap();
+            let records = read(&path, &json!({})).unwrap();
+            prop_assert_eq!(records.len(), texts.len());
+            for (record, text) in records.iter().zip(&texts) {
+                // Outside JSON an empty text is null.
+                let empty = text.is_empty() && kind.name != "jsonl";
+                let expected = if empty { Json::Null } else { json!(text) };
+                prop_assert_eq!(&record.fields[1].1, &expected, "{}", kind.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Where k-means starts: greedy k-means++ (Arthur and Vassilvitskii 2007). Of a few points drawn in proportion
+//! to their squared distance to the nearest centre, the one that lowers the total most becomes the next.
+
+use rand::{Rng, RngExt};
+use rayon::prelude::*;
+
+use super::kmeans::{Centres, gather};
+use crate::error::{Error, Result};
+use crate::index::product::{Transposed, dot, dots};
+use crate::progress::Progress;
+
+/// Components of the sketches that stand for longer points: random projections keep distances well enough to
+/// tell where the next centre should be.
+const SKETCH: usize = 64;
+
+/// Chooses `codes` of the points as centres and gives them, row-major. With fewer distinct points than codes the
+/// first is repeated.
+pub(crate) fn seed(
+    points: &[f32],
+    dim: usize,
+    codes: usize,
+    random: &mut impl Rng,
+    progress: &Progress,
+) -> Result<Vec<f32>> {
+    let chosen = if dim > 2 * SKETCH {
+        choose(&sketches(points, dim, random, progress)?, SKETCH, codes, random, progress)?
+    } else {
+        choose(points, dim, codes, random, progress)?
+    };
+    Ok(gather(points, dim, &chosen))
+}
+
+/// The points in fewer components, by a projection to random directions.
+fn sketches(
+    points: &[f32],
+    dim: usize,
+    random: &mut impl Rng,
+    progress: &Progress,
+) -> Result<Vec<f32>> {
+    let directions: Vec<f32> = (0..SKETCH * dim).map(|_| random.random_range(-1.0..1.0)).collect();
+    let right = Transposed::new(&directions, dim);
+    let mut out = vec![0.0; points.len() / dim * SKETCH];
+    let block = 512;
+    out.par_chunks_mut(block * SKETCH).zip(points.par_chunks(block * dim)).try_for_each(
+        |(out, points)| {
+            progress.check()?;
+            dots(points, &right, out);
+            Ok::<(), Error>(())
+        },
+    )?;
+    Ok(out)
+}
+
+/// The rows of the centres.
+fn choose(
+    points: &[f32],
+    dim: usize,
+    codes: usize,
+    random: &mut impl Rng,
+    progress: &Progress,
+) -> Result<Vec<usize>> {
+    let rows = points.len() / dim;
+    let norms: Vec<f32> = points.chunks_exact(dim).map(|point| dot(point, point)).collect();
+    let trials = 2 + (codes as f64).ln() as usize;
+    let mut centres = vec![random.random_range(0..rows)];
+    let mut distances =
+        distances_to(points, dim, &norms, &gather(points, dim, &centres), progress)?;
+    while centres.len() < codes {
+        progress.check()?;
+        let drawn = draw(&distances, trials, random);
+        if drawn.is_empty() {
+            // Every point is a centre already.
+            centres.resize(codes, centres[0]);
+            break;
+        }
+        let candidates = gather(points, dim, &drawn);
+        let to_candidates = distances_to(points, dim, &norms, &candidates, progress)?;
+        let mut totals = vec![0.0f64; drawn.len()];
+        for (row, old) in to_candidates.chunks_exact(drawn.len()).zip(&distances) {
+            for (total, new) in totals.iter_mut().zip(row) {
+                *total += f64::from(new.min(*old));
+            }
+        }
+        let best = (0..drawn.len()).min_by(|a, b| totals[*a].total_cmp(&totals[*b])).unwrap_or(0);
+        centres.push(drawn[best]);
+        for (row, old) in to_candidates.chunks_exact(drawn.len()).zip(&mut distances) {
+            *old = old.min(row[best]);
+        }
+        // The distance of a point to itself may be a rounding error away from zero.
+        distances[drawn[best]] = 0.0;
+    }
+    Ok(centres)
+}
+
+/// Draws rows in proportion to their distance; none where all are zero.
+fn draw(distances: &[f32], count: usize, random: &mut impl Rng) -> Vec<usize> {
+    let mut sum = 0.0;
+    let running: Vec<f64> = distances
+        .iter()
+        .map(|distance| {
+            sum += f64::from(*distance);
+            sum
+        })
+        .collect();
+    if sum <= 0.0 {
+        return Vec::new();
+    }
+    (0..count)
+        .map(|_| {
+            let at = random.random::<f64>() * sum;
+            running.partition_point(|running| *running <= at).min(distances.len() - 1)
+        })
+        .filter(|row| distances[*row] > 0.0)
+        .collect()
+}
+
+/// The squared distance of every point to a few others, row-major.
+fn distances_to(
+    points: &[f32],
+    dim: usize,
+    norms: &[f32],
+    others: &[f32],
+    progress: &Progress,
+) -> Result<Vec<f32>> {
+    let centres = Centres::new(others, dim);
+    let columns = others.len() / dim;
+    let block = centres.block_rows();
+    let mut out = vec![0.0; norms.len() * columns];
+    out.par_chunks_mut(block * columns)
+        .zip(points.par_chunks(block * dim))
+        .zip(norms.par_chunks(block))
+        .try_for_each_init(Vec::new, |scratch, ((out, points), norms)| {
+            progress.check()?;
+            centres.relative(points, scratch);
+            for (at, (out, x)) in out.iter_mut().zip(scratch.iter()).enumerate() {
+                let norm = norms[at / columns];
+                // Below this the difference is rounding: the points are the same.
+                let distance = x + norm;
+                *out = if distance > norm * 1e-6 { distance } else { 0.0 };
+            }
+            Ok::<(), Error>(())
+        })?;
+    Ok(out)
+}
