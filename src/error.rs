@@ -175,3 +175,35 @@ impl From<serde_json::Error> for Error {
         Error::input("bad-json", error.to_string())
     }
 }
+
+impl From<sidql_storage::Error> for Error {
+    fn from(error: sidql_storage::Error) -> Self {
+        use sidql_storage::Error as Storage;
+        let message = error.to_string();
+        match error {
+            Storage::Io(_) => Error::new(Kind::Resource, "io", message),
+            Storage::Full => Error::new(Kind::Resource, "disk-full", message),
+            Storage::Corrupt { .. } => Error::new(Kind::Restore, "corrupt", message),
+            Storage::Version { .. } => Error::new(Kind::Install, "newer-format", message),
+            Storage::NotSidql => Error::input("not-sidql", message),
+            Storage::Locked => Error::new(Kind::Retry, "locked", message),
+            Storage::Poisoned => Error::new(Kind::Retry, "poisoned", message),
+            Storage::ReadOnly => Error::input("read-only", message),
+            Storage::Closed => Error::new(Kind::Retry, "closed", message),
+            Storage::Conflict(_) => Error::input("conflict", message),
+            Storage::NotFound(_) => Error::input("not-found", message),
+            Storage::Invalid(_) => Error::input("invalid", message),
+            _ => Error::internal(message),
+        }
+    }
+}
+
+impl From<sidql_grammar::ParseError> for Error {
+    fn from(error: sidql_grammar::ParseError) -> Self {
+        let built = Error::input(error.code(), error.to_string()).at(error.span.clone());
+        match error.help {
+            Some(help) => built.help(help),
+            None => built,
+        }
+    }
+}

@@ -14,20 +14,20 @@ use crate::error::{Error, Result};
 
 /// One option as it was typed: name, value, and where it stands in the statement.
 #[derive(Clone, Debug)]
-pub struct Given {
+pub(crate) struct Given {
     /// The name.
-    pub name: String,
+    pub(crate) name: String,
     /// The value as JSON.
-    pub value: Json,
+    pub(crate) value: Json,
     /// The byte range of the name in the statement.
-    pub span: Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 /// Reads the given options over the defaults of `T`.
 ///
 /// # Errors
 /// An unknown name (with the nearest known one), a name given twice, or a value of the wrong type.
-pub fn config<T: Default + Serialize + DeserializeOwned>(given: &[Given]) -> Result<T> {
+pub(crate) fn config<T: Default + Serialize + DeserializeOwned>(given: &[Given]) -> Result<T> {
     let mut fields = fields_of(&T::default())?;
     let mut seen: Vec<&str> = Vec::new();
     for option in given {
@@ -53,8 +53,23 @@ pub fn config<T: Default + Serialize + DeserializeOwned>(given: &[Given]) -> Res
     Ok(serde_json::from_value(Json::Object(fields))?)
 }
 
+/// Reads the given options over the defaults of `T`, checks their ranges, and gives all of them: what the `config`
+/// of a kind is made of.
+pub(crate) fn checked<T: Default + Serialize + DeserializeOwned>(
+    given: &[Given],
+    check: impl FnOnce(&T) -> Result<()>,
+) -> Result<Map<String, Json>> {
+    let read: T = config(given)?;
+    check(&read).map_err(|error| match given {
+        [] => error,
+        [first, .., last] => error.at(first.span.start..last.span.end),
+        [one] => error.at(one.span.clone()),
+    })?;
+    fields_of(&read)
+}
+
 /// The names and default values of a configuration, in the order of its fields.
-pub fn fields_of<T: Serialize>(config: &T) -> Result<Map<String, Json>> {
+pub(crate) fn fields_of<T: Serialize>(config: &T) -> Result<Map<String, Json>> {
     match serde_json::to_value(config)? {
         Json::Object(fields) => Ok(fields),
         other => Err(Error::internal(format!("a configuration must be a struct, not {other}"))),

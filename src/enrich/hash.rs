@@ -24,14 +24,14 @@ use super::subspace::leading;
 use super::{Encoder, Kind};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::index::product::normalise;
-use crate::options::fields_of;
+use crate::options;
 use crate::progress::Progress;
 
 /// The record of the registry.
 pub(super) const KIND: Kind = Kind {
     name: "hash",
     summary: "hashed words and character n-grams weighted by rarity; no model weights needed",
-    defaults: || fields_of(&Config::default()),
+    config: |given| options::checked(given, |_: &Config| Ok(())),
     fit: |config, texts, progress| Ok(Box::new(fit(config, texts, progress)?)),
     load: |bytes| Ok(Box::new(Hash::from_bytes(bytes)?)),
 };

@@ -11,6 +11,7 @@ pub(crate) mod text;
 use serde_json::{Map, Value as Json};
 
 use crate::error::Result;
+use crate::options::Given;
 use crate::progress::Progress;
 
 /// Every text encoder that this build knows, the default first.
@@ -22,8 +23,8 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// One sentence: what it is and where it comes from.
     pub(crate) summary: &'static str,
-    /// Its options with their defaults.
-    pub(crate) defaults: fn() -> Result<Map<String, Json>>,
+    /// Checks options and gives all of them, the defaults where none was given.
+    pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
     /// An encoder fitted on the texts of a catalogue; missing fields of the configuration take their defaults.
     pub(crate) fit: fn(&Json, &[String], &Progress) -> Result<Box<dyn Encoder>>,
     /// The encoder that `Encoder::to_bytes` stored.
@@ -79,7 +80,7 @@ mod tests {
     fn every_encoder_meets_the_same_demands() {
         let texts = titles(40);
         for kind in ENCODERS {
-            let defaults = Json::Object((kind.defaults)().unwrap());
+            let defaults = Json::Object((kind.config)(&[]).unwrap());
             let encoder = (kind.fit)(&defaults, &texts, &Progress::silent()).unwrap();
             let asked = ["Red RUNNING shoe", "running shoes, blue", "yoga mat", "", " -- "];
             let vectors = encoder.encode(&asked).unwrap();

@@ -18,7 +18,7 @@ fn catalogue(items: usize) -> Catalogue {
 
 fn fitted(name: &str, catalogue: &Catalogue, histories: &[Vec<u32>]) -> Policy {
     let kind = crate::kind::find(KINDS, "policy", name).unwrap();
-    let config = Json::Object((kind.defaults)().unwrap());
+    let config = Json::Object((kind.config)(&[]).unwrap());
     let mut policy = (kind.build)(&config, catalogue, &Device::Cpu, 0).unwrap();
     let part: Vec<Vec<u32>> = histories.iter().map(|h| training(h).to_vec()).collect();
     match &mut policy {

@@ -54,15 +54,16 @@ impl Checkpoint for Slot<'_> {
     fn load(&self) -> Result<Option<Vec<u8>>> {
         let read = self.store.read()?;
         let blob = jobs::get(&read, self.job)?.and_then(|job| job.checkpoint);
-        Ok(blob.map(|blob| blobs::get(&read, blob)).transpose()?)
+        Ok(match blob {
+            Some(blob) => blobs::get(&read, blob)?,
+            None => None,
+        })
     }
 
     fn save(&self, state: &[u8]) -> Result<()> {
         let write = self.store.write()?;
         if let Some(mut job) = jobs::get(&write, self.job)? {
-            if let Some(old) = job.checkpoint.take() {
-                blobs::delete(&write, old)?;
-            }
+            // The store removes the blob that is replaced.
             job.checkpoint = Some(blobs::put(&write, state)?);
             jobs::update(&write, &job)?;
             write.commit()?;

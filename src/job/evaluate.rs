@@ -144,7 +144,7 @@ fn floor(
     let kind = kind::find(policy::KINDS, "policy kind", FLOOR)?;
     let ground = context.cache.ground(view, None)?;
     let histories = histories_of(view, ground.catalogue())?;
-    let options = Json::Object((kind.defaults)()?);
+    let options = Json::Object((kind.config)(&[])?);
     let mut graph = (kind.build)(&options, ground.catalogue(), &device::choose("auto")?, 0)?;
     let until = Until::Train;
     let cut: Vec<Vec<u32>> = histories.iter().map(|history| until.cut(history).to_vec()).collect();

@@ -63,6 +63,11 @@ impl Spec {
     }
 }
 
+/// A kind of job by name.
+pub(crate) fn kind(name: &str) -> Result<&'static Kind> {
+    crate::kind::find(KINDS, "job", name)
+}
+
 /// What a job says at its end: a sentence, and perhaps a table.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Answer {

@@ -1,6 +1,6 @@
 //! The queue as the file keeps it: enqueue, claim, finish, and what a kill left behind.
 
-use sidql_storage::{JobNo, JobRecord, JobState, Store, blobs, jobs};
+use sidql_storage::{JobNo, JobRecord, JobState, Store, jobs};
 
 use super::{Answer, Spec};
 use crate::clock::now_ms;
@@ -17,7 +17,7 @@ pub(crate) fn enqueue(store: &Store, spec: &Spec, statement: &str) -> Result<Job
         created_ms: now_ms(),
         ..JobRecord::default()
     };
-    let number = jobs::insert(&write, record)?;
+    let number = jobs::create(&write, &record)?;
     write.commit()?;
     Ok(number)
 }
@@ -74,9 +74,7 @@ pub(crate) fn finish(
             job.state = JobState::Done;
             job.message.clone_from(&answer.message);
             job.result = Some(serde_json::to_string(answer)?);
-            if let Some(blob) = job.checkpoint.take() {
-                blobs::delete(&write, blob)?;
-            }
+            job.checkpoint = None;
         }
         Err(error) if error.is_cancelled() && closing => job.state = JobState::Interrupted,
         Err(error) if error.is_cancelled() => job.state = JobState::Cancelled,

@@ -331,8 +331,8 @@ fn sid_side(scope: &mut Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<Option<(
 /// The right side of such a comparison: a pattern, written out or given as a parameter or text.
 fn pattern_of(scope: &Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<SidPattern> {
     let text_pattern = |text: &str| {
-        sidql_grammar::parse_sid(text).ok_or_else(|| {
-            Error::input("bad-sid", format!("`{text}` is not a sid"))
+        sidql_grammar::pattern::read_sid(text).map_err(|error| {
+            Error::input("bad-sid", format!("`{text}` is not a sid: {error}"))
                 .help("a sid is written a1.b33.c192")
                 .at(expr.span.clone())
         })

@@ -1,6 +1,6 @@
 //! Values known when a statement runs: literals, parameters, options.
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use sidql_grammar::ast::{Operand, OptionValue, WithOption};
 use sidql_grammar::span::{Span, Spanned};
 
@@ -76,19 +76,6 @@ pub(crate) fn options(catalog: &Catalog<'_>, with: &[WithOption]) -> Result<Vec<
 pub(crate) fn take(given: &mut Vec<Given>, name: &str) -> Option<Given> {
     let at = given.iter().position(|option| option.name == name)?;
     Some(given.remove(at))
-}
-
-/// Checks the options of a kind against its defaults and gives the whole configuration.
-pub(crate) fn against(defaults: Map<String, Json>, given: &[Given]) -> Result<Map<String, Json>> {
-    let mut config = defaults;
-    for option in given {
-        let Some(slot) = config.get_mut(&option.name) else {
-            let known = config.keys().map(String::as_str);
-            return Err(Error::unknown("option", &option.name, known).at(option.span.clone()));
-        };
-        *slot = option.value.clone();
-    }
-    Ok(config)
 }
 
 /// A value as JSON, for options and for `metrics` columns.

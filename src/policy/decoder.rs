@@ -34,7 +34,7 @@ use crate::nn::{
     Block, Cache, Dropout, Init, Linear, NONE, Params, RmsNorm, Segments, Shape, cross_entropy,
     log_softmax, sum_rows,
 };
-use crate::options::fields_of;
+use crate::options;
 
 /// The record of this policy.
 pub(super) const KIND: Kind = Kind {
@@ -42,7 +42,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "causal transformer over items, then over the codes of the next (RQ-Transformer)",
     needs_codebook: true,
     objectives: &["sft"],
-    defaults: || fields_of(&Config::default()),
+    config: |given| options::checked(given, Config::check),
     build: |config, catalogue, device, seed| {
         let config: Config = serde_json::from_value(config.clone())?;
         let decoder = Decoder::new(config, &catalogue.sizes, device, seed)?;

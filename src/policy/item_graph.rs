@@ -46,7 +46,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "co-occurrence within a few steps, damped by popularity: the floor of every evaluation",
     needs_codebook: false,
     objectives: &["fit"],
-    defaults: || options::fields_of(&Config::default()),
+    config: |given| options::checked(given, Config::check),
     build: |config, _, _, _| {
         let config: Config = serde_json::from_value(config.clone())?;
         config.check()?;

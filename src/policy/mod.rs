@@ -12,6 +12,7 @@ use candle_core::{Device, Tensor};
 use serde_json::{Map, Value as Json};
 
 use crate::error::Result;
+use crate::options::Given;
 use crate::index::Catalogue;
 use crate::progress::Progress;
 
@@ -28,8 +29,8 @@ pub(crate) struct Kind {
     pub(crate) needs_codebook: bool,
     /// The objectives that can train it, the default first: `sft` by gradient, `fit` in closed form.
     pub(crate) objectives: &'static [&'static str],
-    /// Its options with their defaults.
-    pub(crate) defaults: fn() -> Result<Map<String, Json>>,
+    /// Checks options and gives all of them, the defaults where none was given.
+    pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
     /// An untrained policy from its configuration (every field present), over a catalogue.
     pub(crate) build: fn(&Json, &Catalogue, &Device, u64) -> Result<Policy>,
 }

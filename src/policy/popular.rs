@@ -21,7 +21,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "the items with the most interactions, the same for everybody",
     needs_codebook: false,
     objectives: &["fit"],
-    defaults: || options::fields_of(&Config::default()),
+    config: |given| options::checked(given, |_: &Config| Ok(())),
     build: |config, _, _, _| {
         let Config {} = serde_json::from_value(config.clone())?;
         Ok(Policy::Score(Box::new(Popular { counts: Vec::new() })))

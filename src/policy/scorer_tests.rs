@@ -14,7 +14,7 @@ fn catalogue(items: &[u64]) -> Catalogue {
 }
 
 fn scorer(kind: &Kind, given: &Json, catalogue: &Catalogue) -> Box<dyn Score> {
-    let mut config = (kind.defaults)().unwrap();
+    let mut config = (kind.config)(&[]).unwrap();
     config.extend(given.as_object().unwrap().clone());
     match (kind.build)(&Json::Object(config), catalogue, &Device::Cpu, 0).unwrap() {
         Policy::Score(score) => score,
@@ -110,7 +110,7 @@ fn an_untrained_scorer_gives_nothing_and_can_be_saved() {
 fn options_out_of_range_are_refused() {
     let catalogue = catalogue(&[1]);
     for (name, value) in [("alpha", json!(2)), ("decay", json!(0)), ("window", json!(0))] {
-        let mut config = (KIND.defaults)().unwrap();
+        let mut config = (KIND.config)(&[]).unwrap();
         config.insert(name.to_owned(), value);
         let built = (KIND.build)(&Json::Object(config), &catalogue, &Device::Cpu, 0);
         assert!(built.err().unwrap().message().contains(name));

@@ -19,6 +19,7 @@ pub(crate) use collide::{Collisions, place};
 pub(crate) use health::Health;
 
 use crate::error::{Error, Result};
+use crate::options::Given;
 use crate::progress::{Checkpoint, Progress};
 
 /// Every quantizer that this build knows, the default first.
@@ -30,8 +31,8 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// One sentence: what it is and where it comes from.
     pub(crate) summary: &'static str,
-    /// Its options with their defaults.
-    pub(crate) defaults: fn() -> Result<Map<String, Json>>,
+    /// Checks options and gives all of them, the defaults where none was given.
+    pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
     /// Trains codebooks from a configuration (missing fields take their defaults) and the vectors.
     pub(crate) fit: fn(&Json, &Vectors<'_>, &Progress, &dyn Checkpoint) -> Result<Artefact>,
 }
@@ -190,7 +191,7 @@ mod tests {
         let data = sample(600, 12, 7);
         let vectors = Vectors::new(&data, 12).unwrap();
         for kind in KINDS {
-            let defaults = Json::Object((kind.defaults)().unwrap());
+            let defaults = Json::Object((kind.config)(&[]).unwrap());
             assert!(defaults.get("seed").is_some() && defaults.get("collisions").is_some());
             let run = |config: &Json| {
                 build(kind, config, &vectors, &Progress::silent(), &Unsaved).unwrap()

@@ -9,14 +9,14 @@ use super::kmeans;
 use super::residual::Stack;
 use super::{Collisions, Kind, Vectors};
 use crate::error::{Error, Result};
-use crate::options::fields_of;
+use crate::options;
 use crate::progress::{Checkpoint, Progress};
 
 /// The record of the registry.
 pub(super) const KIND: Kind = Kind {
     name: "rq_kmeans",
     summary: "residual k-means: each level clusters what the levels before left over",
-    defaults: || fields_of(&Config::default()),
+    config: |given| options::checked(given, Config::check),
     fit,
 };
 

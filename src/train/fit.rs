@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::{Kind, Report, Until};
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
-use crate::options::fields_of;
+use crate::options;
 use crate::policy::Policy;
 use crate::progress::{Checkpoint, Progress};
 
@@ -14,7 +14,7 @@ use crate::progress::{Checkpoint, Progress};
 pub(super) const KIND: Kind = Kind {
     name: "fit",
     summary: "counts in closed form, for policies without gradient",
-    defaults: || fields_of(&Config::default()),
+    config: |given| options::checked(given, |_: &Config| Ok(())),
     train: run,
 };
 

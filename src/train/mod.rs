@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
+use crate::options::Given;
 use crate::index::Catalogue;
 use crate::policy::Policy;
 use crate::progress::{Checkpoint, Progress};
@@ -26,8 +27,8 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// One sentence: what it is and where it comes from.
     pub(crate) summary: &'static str,
-    /// Its options with their defaults.
-    pub(crate) defaults: fn() -> Result<Map<String, Json>>,
+    /// Checks options and gives all of them, the defaults where none was given.
+    pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
     /// Trains a policy; see [`train`].
     train: Train,
 }

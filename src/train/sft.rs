@@ -15,7 +15,7 @@ use crate::device::source;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::index::Catalogue;
 use crate::nn::{AdamW, Params, Schedule, clip};
-use crate::options::fields_of;
+use crate::options;
 use crate::policy::{Generate, Policy, Targets, Training};
 use crate::progress::{Checkpoint, Progress};
 
@@ -23,7 +23,7 @@ use crate::progress::{Checkpoint, Progress};
 pub(super) const KIND: Kind = Kind {
     name: "sft",
     summary: "likelihood of the next item by gradient, with validation and early stopping",
-    defaults: || fields_of(&Config::default()),
+    config: |given| options::checked(given, Config::check),
     train: run,
 };
 

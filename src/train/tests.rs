@@ -29,7 +29,7 @@ fn histories() -> Vec<Vec<u32>> {
 
 fn policy(dropout: f64) -> Policy {
     let kind = find(KINDS, "policy", "decoder").unwrap();
-    let mut config = (kind.defaults)().unwrap();
+    let mut config = (kind.config)(&[]).unwrap();
     for (name, value) in [
         ("width", json!(32)),
         ("hidden", json!(48)),
@@ -48,7 +48,7 @@ fn sft(
     checkpoint: &dyn Checkpoint,
 ) -> Result<Report> {
     let objective = find(OBJECTIVES, "objective", "sft").unwrap();
-    let mut config = (objective.defaults)().unwrap();
+    let mut config = (objective.config)(&[]).unwrap();
     config.extend(options.as_object().unwrap().clone());
     let config = Json::Object(config);
     train(objective, policy, &catalogue(), &histories(), &config, progress, checkpoint)
@@ -103,7 +103,7 @@ fn until_cuts_the_held_out_items() {
 #[test]
 fn defaults_are_readable() {
     for objective in OBJECTIVES {
-        assert!((objective.defaults)().unwrap().contains_key("until"), "{}", objective.name);
+        assert!((objective.config)(&[]).unwrap().contains_key("until"), "{}", objective.name);
     }
 }
 
@@ -178,7 +178,7 @@ fn errors_are_clear() {
     assert_eq!(run(json!({ "lr": -1.0 })), "bad-option");
     assert_eq!(run(json!({ "lr": 1e30, "warmup": 0, "epochs": 3 })), "loss-not-finite");
     let fit = find(OBJECTIVES, "objective", "fit").unwrap();
-    let config = Json::Object((fit.defaults)().unwrap());
+    let config = Json::Object((fit.config)(&[]).unwrap());
     let (catalogue, slot) = (catalogue(), Slot::new(None));
     let train = |histories: &[Vec<u32>], objective| {
         let mut policy = policy(0.0);

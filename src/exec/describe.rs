@@ -1,0 +1,315 @@
+//! DESCRIBE: one thing in detail.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value as Json};
+use sidql_storage::{Codebook, Generation, PolicyCard, fields, items, sids};
+
+use super::{Context, Outcome, relation, show};
+use crate::clock::format_ms;
+use crate::derive::item_text;
+use crate::error::{Error, Result};
+use crate::plan::relation::Relation;
+use crate::plan::show::Describe;
+use crate::quantize::Health;
+use crate::schema::value_of_json;
+use crate::value::{Rows, Sid, Value};
+
+/// Items of a prefix that are shown as examples.
+const EXAMPLES: usize = 5;
+/// Words that are shown for a prefix.
+const TERMS: usize = 10;
+
+/// Runs a DESCRIBE.
+pub(crate) fn describe(context: &Context<'_>, what: &Describe) -> Result<Outcome> {
+    Ok(Outcome::Rows(match what {
+        Describe::Relation(what) => columns(context, *what)?,
+        Describe::Codebook(codebook, generation) => describe_codebook(codebook, generation.as_ref())?,
+        Describe::Policy(card) => policy(context, card)?,
+        Describe::Kind(name) => kind(name)?,
+        Describe::Prefix { prefix, generation } => describe_prefix(context, prefix, generation)?,
+    }))
+}
+
+fn columns(context: &Context<'_>, what: Relation) -> Result<Rows> {
+    let view = context.view()?;
+    if what != Relation::Items {
+        let mut rows = Rows::new(["column", "type"]);
+        for (name, kind) in what.columns() {
+            rows.push(vec![(*name).into(), kind.name().into()]);
+        }
+        return Ok(rows);
+    }
+    let schema = fields::all(view)?;
+    let mut filled = vec![0u64; schema.len()];
+    let mut examples: Vec<Value> = vec![Value::Null; schema.len()];
+    for row in items::scan(view, 0)? {
+        let (_, item) = row?;
+        for (number, value) in &item.fields {
+            let at = *number as usize;
+            filled[at] += 1;
+            if examples[at].is_null() {
+                examples[at] = crate::schema::value_of(value);
+            }
+        }
+    }
+    let count = items::count(view)?;
+    let mut rows = Rows::new(["column", "type", "filled", "example"]);
+    let first = items::scan(view, 0)?.next().transpose()?.map(|(_, item)| item.id);
+    rows.push(vec!["id".into(), "text".into(), count.into(), first.into()]);
+    for (at, field) in schema.iter().enumerate() {
+        let example = std::mem::replace(&mut examples[at], Value::Null);
+        rows.push(vec![field.name.as_str().into(), field.kind.name().into(), filled[at].into(), example]);
+    }
+    Ok(rows)
+}
+
+/// A table of two columns, one row a fact.
+struct Facts(Rows);
+
+impl Facts {
+    fn new() -> Self {
+        Facts(Rows::new(["property", "value"]))
+    }
+
+    fn add(&mut self, property: impl Into<String>, value: impl Into<Value>) {
+        self.0.push(vec![Value::Text(property.into()), value.into()]);
+    }
+
+    fn json(&mut self, prefix: &str, json: &str) -> Result<()> {
+        let options: Map<String, Json> = serde_json::from_str(json)
+            .map_err(|error| Error::internal(format!("stored options are damaged: {error}")))?;
+        for (name, value) in &options {
+            self.add(format!("{prefix}{name}"), value_of_json(value));
+        }
+        Ok(())
+    }
+}
+
+fn describe_codebook(codebook: &Codebook, generation: Option<&Generation>) -> Result<Rows> {
+    let mut facts = Facts::new();
+    facts.add("codebook", codebook.name.as_str());
+    facts.add("kind", codebook.kind.as_str());
+    facts.add("space", codebook.space.as_str());
+    let Some(generation) = generation else {
+        facts.json("option ", &codebook.config)?;
+        facts.add("generation", format!("none yet; REBUILD CODEBOOK {}", codebook.name));
+        return Ok(facts.0);
+    };
+    let published = codebook.published == Some(generation.number);
+    facts.json("option ", &generation.config)?;
+    facts.add("generation", generation.ordinal);
+    facts.add("state", if published { "published" } else { generation.state.name() });
+    facts.add("made", format_ms(generation.created_ms));
+    facts.add("items", generation.items);
+    let health: Health = serde_json::from_str(&generation.health)
+        .map_err(|error| Error::internal(format!("stored health is damaged: {error}")))?;
+    for (at, level) in health.levels.iter().enumerate() {
+        let error = level.error.map_or(String::new(), |error| format!(", error {error:.4}"));
+        facts.add(
+            format!("level {}", sidql_storage::level_name(at)),
+            format!(
+                "{} of {} codes used, {} dead, perplexity {:.1}, gini {:.3}{error}",
+                level.used, level.codes, level.dead, level.perplexity, level.gini
+            ),
+        );
+    }
+    facts.add("reconstruction error", format!("{:.4}", health.error));
+    for (name, buckets) in
+        [("collisions before repair", health.native), ("collisions after", health.repaired)]
+    {
+        facts.add(
+            name,
+            format!(
+                "{} items ({:.2} %), largest bucket {}",
+                buckets.items,
+                100.0 * buckets.share,
+                buckets.largest
+            ),
+        );
+    }
+    facts.add("moved to be unique", health.moved);
+    facts.add("suffix level", health.suffix);
+    Ok(facts.0)
+}
+
+fn policy(context: &Context<'_>, card: &PolicyCard) -> Result<Rows> {
+    let view = context.view()?;
+    let mut facts = Facts::new();
+    facts.add("policy", card.name.as_str());
+    facts.add("kind", card.kind.as_str());
+    facts.add("codebook", card.codebook.clone());
+    let generation =
+        card.generation.map(|no| sidql_storage::generations::get(view, no)).transpose()?.flatten();
+    facts.add("generation", generation.map(|one| one.ordinal));
+    facts.add("state", relation::policy_state(view, card)?);
+    facts.json("option ", &card.config)?;
+    facts.add("created", format_ms(card.created_ms));
+    facts.add("trained", card.trained_ms.map(format_ms));
+    let report: Json = serde_json::from_str(&card.report).unwrap_or_default();
+    if let Some(objective) = report.get("objective") {
+        facts.add("objective", value_of_json(objective));
+        for (name, value) in report["config"].as_object().into_iter().flatten() {
+            facts.add(format!("training option {name}"), value_of_json(value));
+        }
+        for (name, value) in report["report"].as_object().into_iter().flatten() {
+            if name != "epochs" {
+                facts.add(name.replace('_', " "), value_of_json(value));
+            }
+        }
+        for (at, epoch) in report["report"]["epochs"].as_array().into_iter().flatten().enumerate() {
+            let figure = |name: &str| epoch.get(name).and_then(Json::as_f64).unwrap_or(f64::NAN);
+            facts.add(
+                format!("epoch {}", at + 1),
+                format!("loss {:.4}, validation {:.4}", figure("loss"), figure("validation_loss")),
+            );
+        }
+    }
+    Ok(facts.0)
+}
+
+fn kind(name: &str) -> Result<Rows> {
+    let mut rows = Rows::new(["kind", "option", "default", "what"]);
+    let mut known = Vec::new();
+    for (registry, members) in show::registries() {
+        for member in members {
+            known.push(member.name());
+            if member.name().eq_ignore_ascii_case(name) {
+                rows.push(vec![
+                    format!("{registry} {}", member.name()).into(),
+                    Value::Null,
+                    Value::Null,
+                    member.summary().into(),
+                ]);
+                for (option, default) in options_of(registry, member.name())? {
+                    rows.push(vec![Value::Null, option.into(), value_of_json(&default), Value::Null]);
+                }
+            }
+        }
+    }
+    if rows.is_empty() {
+        return Err(Error::unknown("kind", name, known).help("SHOW KINDS lists them"));
+    }
+    Ok(rows)
+}
+
+/// The options of a member of a registry, with their defaults.
+fn options_of(registry: &str, name: &str) -> Result<Map<String, Json>> {
+    use crate::kind::find;
+    match registry {
+        "encoder" => (find(crate::enrich::ENCODERS, registry, name)?.config)(&[]),
+        "quantizer" => (find(crate::quantize::KINDS, registry, name)?.config)(&[]),
+        "policy" => (find(crate::policy::KINDS, registry, name)?.config)(&[]),
+        "objective" => (find(crate::train::OBJECTIVES, registry, name)?.config)(&[]),
+        _ => Ok(Map::new()),
+    }
+}
+
+/// Size, children with their shares, the words that set the prefix apart from its siblings, and examples.
+fn describe_prefix(context: &Context<'_>, prefix: &[u16], generation: &Generation) -> Result<Rows> {
+    let view = context.view()?;
+    let sid = Sid::new(prefix)?;
+    let count = sids::count_under(view, generation.number, prefix)?;
+    if count == 0 {
+        return Err(Error::input("empty-prefix", format!("no item lies under {sid}"))
+            .help("SELECT prefix, items FROM codes WHERE level = 1 lists the first level"));
+    }
+    let mut facts = Facts::new();
+    facts.add("prefix", sid.to_string());
+    facts.add("codebook", format!("{}, generation {}", generation.codebook, generation.ordinal));
+    facts.add("items", count);
+    let parent = &prefix[..prefix.len() - 1];
+    let of_parent = sids::count_under(view, generation.number, parent)?;
+    let above = Sid::new(parent).map_or_else(|_| "all items".to_owned(), |sid| sid.to_string());
+    facts.add("share", format!("{:.1} % of {above}", 100.0 * count as f64 / of_parent as f64));
+    children(context, prefix, generation, count, &mut facts)?;
+    terms(context, prefix, parent, generation, &mut facts)?;
+    Ok(facts.0)
+}
+
+fn children(
+    context: &Context<'_>,
+    prefix: &[u16],
+    generation: &Generation,
+    count: u64,
+    facts: &mut Facts,
+) -> Result<()> {
+    if prefix.len() >= generation.levels as usize {
+        return Ok(());
+    }
+    let mut sizes: HashMap<u16, u64> = HashMap::new();
+    for row in sids::items_under(context.view()?, generation.number, prefix)? {
+        let (sid, _) = row?;
+        *sizes.entry(sid.codes()[prefix.len()]).or_default() += 1;
+    }
+    let mut sizes: Vec<(u16, u64)> = sizes.into_iter().collect();
+    sizes.sort_by_key(|(code, size)| (std::cmp::Reverse(*size), *code));
+    facts.add("children", sizes.len());
+    for (code, size) in sizes.iter().take(EXAMPLES) {
+        let mut child = prefix.to_vec();
+        child.push(*code);
+        let share = 100.0 * *size as f64 / count as f64;
+        facts.add(format!("child {}", Sid::new(&child)?), format!("{size} items ({share:.1} %)"));
+    }
+    Ok(())
+}
+
+/// The words more common under the prefix than beside it, by log-odds with add-one smoothing, and examples.
+fn terms(
+    context: &Context<'_>,
+    prefix: &[u16],
+    parent: &[u16],
+    generation: &Generation,
+    facts: &mut Facts,
+) -> Result<()> {
+    let view = context.view()?;
+    let schema = fields::all(view)?;
+    let mut inside: HashMap<String, u32> = HashMap::new();
+    let mut outside: HashMap<String, u32> = HashMap::new();
+    let (mut members, mut others) = (0f64, 0f64);
+    let mut examples = Vec::new();
+    for row in sids::items_under(view, generation.number, parent)? {
+        let (sid, number) = row?;
+        context.progress.check()?;
+        let Some(item) = items::get(view, number)? else { continue };
+        let text = item_text(&schema, &item, None).to_lowercase();
+        let mut words: Vec<&str> = text
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| word.chars().count() > 2 && !word.bytes().all(|b| b.is_ascii_digit()))
+            .collect();
+        words.sort_unstable();
+        words.dedup();
+        let under = sid.starts_with(prefix);
+        let counts = if under { &mut inside } else { &mut outside };
+        *(if under { &mut members } else { &mut others }) += 1.0;
+        for word in words {
+            *counts.entry(word.to_owned()).or_default() += 1;
+        }
+        if under && examples.len() < EXAMPLES {
+            examples.push((item.id.clone(), title(&schema, &item)));
+        }
+    }
+    let odds = |count: f64, all: f64| ((count + 1.0) / (all - count + 1.0)).ln();
+    let mut ranked: Vec<(f64, String)> = inside
+        .into_iter()
+        .filter(|(_, count)| f64::from(*count) * 4.0 >= members.min(8.0))
+        .map(|(word, count)| {
+            let beside = f64::from(outside.get(&word).copied().unwrap_or_default());
+            (odds(f64::from(count), members) - odds(beside, others), word)
+        })
+        .collect();
+    ranked.sort_by(|l, r| r.0.total_cmp(&l.0).then_with(|| l.1.cmp(&r.1)));
+    let words: Vec<String> = ranked.into_iter().take(TERMS).map(|(_, word)| word).collect();
+    facts.add("terms", words.join(", "));
+    for (id, title) in examples {
+        facts.add(format!("example {id}"), title);
+    }
+    Ok(())
+}
+
+/// The title of an item, or its first text.
+fn title(schema: &[sidql_storage::Field], item: &sidql_storage::Item) -> String {
+    let named = schema.iter().position(|field| field.name == "title");
+    let value = named.and_then(|at| item.field(at as u16)).or(item.fields.first().map(|(_, v)| v));
+    value.map_or(String::new(), |value| crate::schema::value_of(value).to_string())
+}

@@ -1,0 +1,185 @@
+//! Runs plans. One match, one call for each arm; each family of statements has a file with the stem that it has
+//! in the grammar and the planner.
+
+mod copy;
+mod define;
+mod describe;
+mod explain;
+mod filter;
+mod group;
+mod jobs;
+mod launch;
+mod near;
+mod recommend;
+mod relation;
+mod row;
+pub(crate) mod select;
+mod show;
+mod upkeep;
+mod write;
+
+use std::sync::Arc;
+
+use sidql_storage::{Read, Store, View, Write};
+
+use crate::cache::Cache;
+use crate::error::{Error, Result};
+use crate::job::{JobHandle, Runner};
+use crate::plan::Plan;
+use crate::progress::{Progress, Snapshot};
+use crate::settings::Settings;
+use crate::value::Rows;
+use select::Reading;
+
+/// What a statement gives.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// A table.
+    Rows(Rows),
+    /// A sentence about what was done, for example `12,101 items`.
+    Done {
+        /// The sentence.
+        message: String,
+    },
+    /// A job that goes on in the background.
+    Started {
+        /// Its number.
+        job: u64,
+    },
+}
+
+impl Outcome {
+    /// A sentence.
+    pub(crate) fn say(message: impl Into<String>) -> Outcome {
+        Outcome::Done { message: message.into() }
+    }
+}
+
+/// How far the job is that a statement waits for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct JobProgress {
+    /// The number of the job.
+    pub job: u64,
+    /// The statement that asked for it.
+    pub statement: String,
+    /// Whether it has ended.
+    pub finished: bool,
+    /// How far it is.
+    pub snapshot: Snapshot,
+}
+
+/// Sees the progress of the job that a statement waits for.
+pub(crate) type Observer = Box<dyn FnMut(&JobProgress) + Send>;
+
+/// What the open file gives to every statement.
+pub(crate) struct Engine {
+    /// The file.
+    pub(crate) store: Store,
+    /// What is kept ready in memory.
+    pub(crate) cache: Arc<Cache>,
+    /// The worker of long work.
+    pub(crate) runner: Runner,
+}
+
+/// What one statement runs in.
+pub(crate) struct Context<'a> {
+    /// The open file.
+    pub(crate) engine: &'a Engine,
+    /// The settings of the session.
+    pub(crate) settings: &'a mut Settings,
+    /// The explicit transaction of the session.
+    pub(crate) transaction: &'a mut Option<Write>,
+    /// The snapshot of this statement, where there is no transaction.
+    pub(crate) snapshot: Option<Read>,
+    /// Where an interruption shows.
+    pub(crate) progress: &'a Progress,
+    /// Who sees the progress of a job that the statement waits for.
+    pub(crate) observer: &'a mut Option<Observer>,
+    /// The text of the statement, for the record of a job.
+    pub(crate) text: &'a str,
+}
+
+impl Context<'_> {
+    /// What the statement sees: the transaction, or the snapshot.
+    pub(crate) fn view(&self) -> Result<&dyn View> {
+        match (&*self.transaction, &self.snapshot) {
+            (Some(write), _) => Ok(write),
+            (None, Some(read)) => Ok(read),
+            (None, None) => Err(Error::internal("a statement without a view")),
+        }
+    }
+
+    /// What a SELECT reads from.
+    pub(crate) fn reading(&self) -> Result<Reading<'_>> {
+        Ok(Reading { view: self.view()?, cache: &self.engine.cache, progress: self.progress })
+    }
+
+    /// Runs a change in the session's transaction, or in one of its own that is committed.
+    pub(crate) fn change<T>(&mut self, change: impl FnOnce(&Write) -> Result<T>) -> Result<T> {
+        if let Some(write) = &*self.transaction {
+            return change(write);
+        }
+        // The snapshot would pin the pages that the change frees.
+        self.snapshot = None;
+        let write = self.engine.store.write()?;
+        let done = change(&write)?;
+        write.commit()?;
+        Ok(done)
+    }
+
+    /// Refuses what cannot run inside an explicit transaction.
+    pub(crate) fn outside_transaction(&self, what: &str) -> Result<()> {
+        if self.transaction.is_none() {
+            return Ok(());
+        }
+        Err(Error::input("in-transaction", format!("{what} cannot run inside a transaction"))
+            .help("COMMIT; or ROLLBACK; first"))
+    }
+}
+
+/// Runs a plan.
+pub(crate) fn execute(context: &mut Context<'_>, plan: Plan) -> Result<Outcome> {
+    match plan {
+        Plan::Select(select) => Ok(Outcome::Rows(select::run(context.reading()?, &select)?)),
+        Plan::Insert(insert) => write::insert(context, insert),
+        Plan::Update(update) => write::update(context, &update),
+        Plan::Delete(delete) => write::delete(context, &delete),
+        Plan::Import { spec, background } => copy::import(context, &spec, background),
+        Plan::Export(export) => copy::export(context, &export),
+        Plan::Enrich(enrich) => launch::enrich(context, enrich),
+        Plan::Launch { spec, background } => launch::launch(context, &spec, background),
+        Plan::CreateCodebook(codebook) => define::create_codebook(context, &codebook),
+        Plan::Publish { generation, said } => define::publish(context, generation, said),
+        Plan::DropCodebook(drop) => define::drop_codebook(context, &drop),
+        Plan::CreatePolicy(card) => define::create_policy(context, &card),
+        Plan::DropPolicy(name) => define::drop_policy(context, &name),
+        Plan::Recommend(recommend) => recommend::run(context, &recommend),
+        Plan::Explain { plan, analyze } => explain::run(context, *plan, analyze),
+        Plan::Show(what) => show::show(context, what),
+        Plan::Describe(what) => describe::describe(context, &what),
+        Plan::Wait(job) => jobs::wait(context, job),
+        Plan::Cancel(job) => jobs::cancel(context, job),
+        Plan::Resume { job, background } => jobs::resume(context, job, background),
+        Plan::Verify => upkeep::verify(context),
+        Plan::Compact => upkeep::compact(context),
+        Plan::Backup(file) => upkeep::backup(context, &file),
+        Plan::Set(option) => upkeep::set(context, option),
+        Plan::Begin => upkeep::begin(context),
+        Plan::Commit => upkeep::commit(context),
+        Plan::Rollback => upkeep::rollback(context),
+    }
+}
+
+/// Tells the observer of a session how far a job is.
+pub(crate) fn tell(observer: &mut Option<Observer>, handle: &JobHandle, finished: bool) {
+    if let Some(observer) = observer {
+        observer(&JobProgress {
+            job: handle.number(),
+            statement: handle.statement().to_owned(),
+            finished,
+            snapshot: handle.snapshot(),
+        });
+    }
+}

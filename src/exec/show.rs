@@ -1,0 +1,105 @@
+//! SHOW: lists.
+
+use sidql_grammar::ast::Show;
+use sidql_storage::{histories, items, users};
+
+use super::{Context, Outcome, relation};
+use crate::error::Result;
+use crate::kind::Kind;
+use crate::options;
+use crate::plan::relation::Relation;
+use crate::settings::MEANINGS;
+use crate::value::{Row, Rows, Value};
+
+/// Runs a SHOW.
+pub(crate) fn show(context: &Context<'_>, what: Show) -> Result<Outcome> {
+    let of = |relation| listed(context, relation);
+    Ok(Outcome::Rows(match what {
+        Show::Relations => relations(context)?,
+        Show::Codebooks => of(Relation::Codebooks)?,
+        Show::Generations => of(Relation::Generations)?,
+        Show::Policies => of(Relation::Policies)?,
+        Show::Spaces => of(Relation::Spaces)?,
+        Show::Jobs => of(Relation::Jobs)?,
+        Show::Evaluations => of(Relation::Evaluations)?,
+        Show::Kinds => kinds(),
+        Show::Settings => settings(context)?,
+        Show::Space => space(context)?,
+        _ => Rows::default(),
+    }))
+}
+
+fn listed(context: &Context<'_>, what: Relation) -> Result<Rows> {
+    let mut rows = Rows::new(what.columns().iter().map(|(name, _)| *name));
+    rows.rows = relation::whole(context.reading()?, what)?;
+    Ok(rows)
+}
+
+fn relations(context: &Context<'_>) -> Result<Rows> {
+    let mut rows = Rows::new(["relation", "rows", "what"]);
+    for what in Relation::ALL {
+        let view = context.view()?;
+        let count = match what {
+            Relation::Items => items::count(view)?,
+            Relation::Users => users::count(view)?,
+            Relation::Interactions => histories::count(view)?,
+            other => relation::whole(context.reading()?, *other)?.len() as u64,
+        };
+        rows.push(vec![what.name().into(), count.into(), what.summary().into()]);
+    }
+    Ok(rows)
+}
+
+/// Every registry with its word, in the order of `SHOW KINDS`.
+pub(crate) fn registries() -> Vec<(&'static str, Vec<&'static dyn Kind>)> {
+    fn all<K: Kind>(kinds: &'static [&'static K]) -> Vec<&'static dyn Kind> {
+        kinds.iter().map(|kind| *kind as &dyn Kind).collect()
+    }
+    vec![
+        ("encoder", all(crate::enrich::ENCODERS)),
+        ("quantizer", all(crate::quantize::KINDS)),
+        ("policy", all(crate::policy::KINDS)),
+        ("objective", all(crate::train::OBJECTIVES)),
+        ("metric", all(crate::metric::METRICS)),
+        ("format", all(crate::format::FORMATS)),
+        ("job", all(crate::job::KINDS)),
+    ]
+}
+
+fn kinds() -> Rows {
+    let mut rows = Rows::new(["registry", "kind", "what"]);
+    for (registry, members) in registries() {
+        for kind in members {
+            rows.push(vec![registry.into(), kind.name().into(), kind.summary().into()]);
+        }
+    }
+    rows
+}
+
+fn settings(context: &Context<'_>) -> Result<Rows> {
+    let mut rows = Rows::new(["setting", "value", "what"]);
+    let values = options::fields_of(&*context.settings)?;
+    for (name, meaning) in MEANINGS {
+        let value = values.get(*name).map_or(Value::Null, crate::schema::value_of_json);
+        rows.push(vec![(*name).into(), value, (*meaning).into()]);
+    }
+    Ok(rows)
+}
+
+fn space(context: &Context<'_>) -> Result<Rows> {
+    let mut rows = Rows::new(["table", "rows", "stored_bytes", "page_bytes"]);
+    let read = context.engine.store.read()?;
+    for table in context.engine.store.space(&read)? {
+        let row: Row = vec![
+            table.table.name().into(),
+            table.rows.into(),
+            table.stored_bytes.into(),
+            table.page_bytes.into(),
+        ];
+        rows.push(row);
+    }
+    if let Some(file) = context.engine.store.path().and_then(|path| std::fs::metadata(path).ok()) {
+        rows.push(vec!["(file)".into(), Value::Null, Value::Null, file.len().into()]);
+    }
+    Ok(rows)
+}

@@ -1,0 +1,155 @@
+//! A plan as an indented tree, in the words of the language.
+
+use super::Plan;
+use super::expr::Expr;
+use super::recommend::{Decode, History, Recommend};
+use super::scope::Source;
+use super::select::{Access, Select, Target};
+use crate::value::{Sid, Value};
+
+/// The lines of a plan.
+pub(crate) fn lines(plan: &Plan) -> Vec<String> {
+    match plan {
+        Plan::Select(select) => select_lines(select),
+        Plan::Update(update) => under("update items", select_lines(&update.select)),
+        Plan::Delete(delete) => {
+            under(&format!("delete from {}", delete.select.relation.name()), select_lines(&delete.select))
+        }
+        Plan::Export(export) => {
+            under(&format!("write {}", export.file), select_lines(&export.select))
+        }
+        Plan::Recommend(recommend) => recommend_lines(recommend),
+        Plan::Import { spec, .. } => {
+            vec![format!("job import: {}", spec.file.display())]
+        }
+        Plan::Enrich(enrich) => {
+            let head = format!("job enrich: space {} by {}", enrich.spec.space, enrich.spec.encoder);
+            enrich.only.as_ref().map_or(vec![head.clone()], |only| under(&head, select_lines(only)))
+        }
+        Plan::Launch { spec, .. } => vec![format!("job {}: {}", spec.kind, spec.json)],
+        Plan::Explain { plan, .. } => lines(plan),
+        _ => vec!["one step".to_owned()],
+    }
+}
+
+fn under(head: &str, below: Vec<String>) -> Vec<String> {
+    let mut lines = vec![head.to_owned()];
+    lines.extend(below.into_iter().map(|line| format!("  {line}")));
+    lines
+}
+
+fn select_lines(select: &Select) -> Vec<String> {
+    let mut lines = vec![access_line(select)];
+    let mut push = |head: String| lines = under(&head, std::mem::take(&mut lines));
+    if let Some(filter) = &select.filter {
+        push(format!("filter: {}", Shown(filter, &select.sources)));
+    }
+    if let Some(near) = &select.near {
+        let target = match &near.target {
+            Target::Item(id) => format!("item '{id}'"),
+            Target::Vector(vector) => format!("a vector of {}", vector.len()),
+            Target::Text(text) => format!("text '{text}'"),
+            Target::Sid { sid, .. } => format!("{sid}, tree first"),
+        };
+        push(format!("near {target} in {} (flat, exact)", near.space.name));
+    }
+    if let Some(group) = &select.group {
+        let (keys, aggregates) = (group.keys.len(), group.aggregates.len());
+        push(format!("group: {keys} keys, {aggregates} aggregates"));
+    }
+    if !select.order.is_empty() {
+        push(format!("sort: {} keys", select.order.len()));
+    }
+    if select.limit.is_some() || select.offset > 0 {
+        let limit = select.limit.map_or("all".to_owned(), |limit| limit.to_string());
+        push(format!("limit {limit} offset {}", select.offset));
+    }
+    lines
+}
+
+fn access_line(select: &Select) -> String {
+    let rows = crate::job::grouped(select.expected);
+    match &select.access {
+        Access::Scan if select.expected == 0 => format!("scan {}", select.relation.name()),
+        Access::Scan => format!("scan {}: {rows} rows", select.relation.name()),
+        Access::Ids(ids) => format!("look up {} by id: {rows} rows", ids.join(", ")),
+        Access::Prefixes { codebook, prefixes, .. } => {
+            let shown: Vec<String> = prefixes
+                .iter()
+                .filter_map(|prefix| Sid::new(prefix).ok())
+                .map(|sid| sid.to_string())
+                .collect();
+            format!("range of sids in {codebook} under {}: {rows} rows", shown.join(", "))
+        }
+    }
+}
+
+fn recommend_lines(recommend: &Recommend) -> Vec<String> {
+    let context = match &recommend.history {
+        History::User(user) => format!("for user '{user}'"),
+        History::Items(items) => format!("after {} items", items.len()),
+    };
+    let options = &recommend.options;
+    let decode = match options.decode {
+        Decode::Beam => format!("beam {}", options.beam.max(recommend.count)),
+        Decode::Exact => "exact".to_owned(),
+    };
+    let seen = if options.filter_seen { ", seen items left out" } else { "" };
+    let policy = &recommend.policy;
+    let head = match policy.codebook.as_deref() {
+        Some(codebook) => format!(
+            "recommend {} {context}: policy {} ({}), {decode} along the trie of {codebook}{seen}",
+            recommend.count, policy.name, policy.kind
+        ),
+        None => format!(
+            "recommend {} {context}: policy {} ({}), every item scored{seen}",
+            recommend.count, policy.name, policy.kind
+        ),
+    };
+    match &recommend.filter {
+        None => vec![head],
+        Some(filter) => under(&head, under("mask: only these items", select_lines(filter))),
+    }
+}
+
+/// An expression with its sources named.
+struct Shown<'a>(&'a Expr, &'a [Source]);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let show = |expr| Shown(expr, self.1);
+        match self.0 {
+            Expr::Const(Value::Text(text)) => write!(f, "'{text}'"),
+            Expr::Const(Value::Null) => f.write_str("null"),
+            Expr::Const(value) => write!(f, "{value}"),
+            Expr::Source(at) => match self.1.get(*at) {
+                Some(Source::Id) => f.write_str("id"),
+                Some(Source::Field(number)) => write!(f, "field {number}"),
+                Some(Source::Sid(_)) => f.write_str("sid"),
+                Some(Source::Embedding(_)) => f.write_str("embedding"),
+                Some(Source::Score) => f.write_str("score"),
+                Some(Source::Column(at)) => write!(f, "column {at}"),
+                None => f.write_str("?"),
+            },
+            Expr::Not(inner) => write!(f, "not ({})", show(inner)),
+            Expr::Negate(inner) => write!(f, "-{}", show(inner)),
+            Expr::And(l, r) => write!(f, "{} and {}", show(l), show(r)),
+            Expr::Or(l, r) => write!(f, "({} or {})", show(l), show(r)),
+            Expr::Compare(op, l, r) => write!(f, "{} {} {}", show(l), op.sign(), show(r)),
+            Expr::Like(l, r) => write!(f, "{} like {}", show(l), show(r)),
+            Expr::Contains(l, r) => write!(f, "{} contains {}", show(l), show(r)),
+            Expr::In(expr, list) => write!(f, "{} in {} values", show(expr), list.len()),
+            Expr::IsNull(inner) => write!(f, "{} is null", show(inner)),
+            Expr::Under { sid, patterns, whole } => {
+                let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+                let verb = if *whole { "is" } else { "under" };
+                write!(f, "{} {verb} {}", show(sid), patterns.join(" or "))
+            }
+            Expr::Prefix(sid, levels) => write!(f, "prefix({}, {levels})", show(sid)),
+            Expr::Call(function, args) => {
+                let args: Vec<String> = args.iter().map(|arg| show(arg).to_string()).collect();
+                write!(f, "{}({})", function.name, args.join(", "))
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! One user's conversation with the database: parse, plan, run; settings, a transaction, completion.
+
+use std::sync::Arc;
+
+use sidql_storage::{View, Write};
+
+use crate::complete::{self, Completion};
+use crate::db::Shared;
+use crate::error::{Error, Result};
+use crate::exec::{self, Context, JobProgress, Observer, Outcome};
+use crate::params::Params;
+use crate::plan::bind::Catalog;
+use crate::plan::{self, Plan};
+use crate::progress::Progress;
+use crate::settings::Settings;
+
+/// A session: settings, and perhaps an open transaction, which is rolled back when the session goes.
+pub struct Session {
+    shared: Arc<Shared>,
+    settings: Settings,
+    transaction: Option<Write>,
+    observer: Option<Observer>,
+    running: Arc<std::sync::Mutex<Progress>>,
+}
+
+/// Interrupts the statement that a session runs. Cheap to clone, and usable from any thread.
+#[derive(Clone, Debug)]
+pub struct Interrupt {
+    running: Arc<std::sync::Mutex<Progress>>,
+}
+
+impl Interrupt {
+    /// Asks the running statement to stop; does nothing when none runs.
+    pub fn interrupt(&self) {
+        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stop();
+    }
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Session {
+            shared,
+            settings: Settings::default(),
+            transaction: None,
+            observer: None,
+            running: Arc::default(),
+        }
+    }
+
+    /// Runs one statement; a `;` behind it is optional.
+    ///
+    /// # Errors
+    /// What is wrong with it. An error inside a transaction takes the whole transaction back.
+    pub fn execute(&mut self, text: &str, params: impl Into<Params>) -> Result<Outcome> {
+        let params = params.into();
+        let progress = Progress::default();
+        *self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = progress.clone();
+        self.run(text, &params, &progress).map_err(|error| error.with_report(text))
+    }
+
+    fn run(&mut self, text: &str, params: &Params, progress: &Progress) -> Result<Outcome> {
+        let statement = sidql_grammar::parse(text)?;
+        let snapshot = match self.transaction {
+            Some(_) => None,
+            None => Some(self.shared.engine.store.read()?),
+        };
+        let view: &dyn View = match (&self.transaction, &snapshot) {
+            (Some(write), _) => write,
+            (None, Some(read)) => read,
+            (None, None) => return Err(Error::internal("a statement without a view")),
+        };
+        let plan = plan::plan(&Catalog::new(view, &self.settings, params)?, &statement)?;
+        self.permit(&plan)?;
+        let changes = plan.writes();
+        let mut context = Context {
+            engine: &self.shared.engine,
+            settings: &mut self.settings,
+            transaction: &mut self.transaction,
+            snapshot,
+            progress,
+            observer: &mut self.observer,
+            text: text.trim().trim_end_matches(';').trim_end(),
+        };
+        let outcome = exec::execute(&mut context, plan);
+        // A change that failed half-way cannot be told from one that did not happen.
+        if outcome.is_err() && changes && self.transaction.take().is_some() {
+            return outcome.map_err(|error| {
+                let help = "the transaction has been rolled back; BEGIN again";
+                let help = error.help_text().map_or(help.to_owned(), |first| format!("{first}\n      {help}"));
+                error.help(help)
+            });
+        }
+        outcome
+    }
+
+    fn permit(&self, plan: &Plan) -> Result<()> {
+        if plan.touches_files() && !self.shared.file_access {
+            return Err(Error::input("no-file-access", "statements may not name files here")
+                .help("the database was opened without file access (`--safe`)"));
+        }
+        if plan.writes() && self.shared.engine.store.is_read_only() {
+            return Err(Error::input("read-only", "the database is open for reading only"));
+        }
+        Ok(())
+    }
+
+    /// Calls the observer about ten times a second while a statement waits for a job, and once at its end.
+    pub fn watch(&mut self, observer: impl FnMut(&JobProgress) + Send + 'static) {
+        self.observer = Some(Box::new(observer));
+    }
+
+    /// A handle that interrupts the statement this session runs.
+    pub fn interrupt_handle(&self) -> Interrupt {
+        Interrupt { running: Arc::clone(&self.running) }
+    }
+
+    /// Whether a transaction is open.
+    pub fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// What could stand at the cursor, a byte offset into the text.
+    pub fn complete(&self, text: &str, cursor: usize) -> Completion {
+        let names = |view: &dyn View| complete::complete(view, text, cursor);
+        match &self.transaction {
+            Some(write) => names(write),
+            None => match self.shared.engine.store.read() {
+                Ok(read) => names(&read),
+                Err(_) => Completion::default(),
+            },
+        }
+    }
+}
