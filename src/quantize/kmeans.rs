@@ -300,24 +300,24 @@ fn short_cut(
     dim: usize,
     (all, some, moved, moves): (&Centres, &Centres, &[usize], &[bool]),
 ) {
+    if moved.is_empty() {
+        return;
+    }
     let mut away = Vec::new();
     some.relative(points, scratch);
-    if !moved.is_empty() {
-        for (row, (own, relative)) in
-            own.iter_mut().zip(scratch.chunks_exact(moved.len())).enumerate()
-        {
-            let (at, distance) = least(relative);
-            if moves[own.code as usize] {
-                let here = moved.partition_point(|code| *code < own.code as usize);
-                if relative[here] > own.distance {
-                    away.push(row);
-                    continue;
-                }
-                own.distance = relative[here];
+    for (row, (own, relative)) in own.iter_mut().zip(scratch.chunks_exact(moved.len())).enumerate()
+    {
+        let (at, distance) = least(relative);
+        if moves[own.code as usize] {
+            let here = moved.partition_point(|code| *code < own.code as usize);
+            if relative[here] > own.distance {
+                away.push(row);
+                continue;
             }
-            if distance < own.distance {
-                *own = Nearest { code: moved[at] as u16, distance };
-            }
+            own.distance = relative[here];
+        }
+        if distance < own.distance {
+            *own = Nearest { code: moved[at] as u16, distance };
         }
     }
     all.relative(&gather(points, dim, &away), scratch);
