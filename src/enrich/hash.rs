@@ -191,7 +191,9 @@ impl Hash {
         }
         let length = sparse.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
         if length > 0.0 {
-            sparse.iter_mut().for_each(|(_, weight)| *weight /= length);
+            for (_, weight) in &mut sparse {
+                *weight /= length;
+            }
         }
         sparse
     }
