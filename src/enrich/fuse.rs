@@ -108,10 +108,10 @@ impl Fusion {
 
     /// The fused vector of one item, from its parts in the order of the fit.
     pub(crate) fn apply(&self, parts: &[Option<&[f32]>]) -> Result<Vec<f32>> {
-        let fits = |(part, mean): (&Option<&[f32]>, &Vec<f32>)| {
+        let fits = |(part, mean): (Option<&[f32]>, &Vec<f32>)| {
             part.is_none_or(|part| part.len() == mean.len())
         };
-        if parts.len() != self.means.len() || !parts.iter().zip(&self.means).all(fits) {
+        if parts.len() != self.means.len() || !parts.iter().copied().zip(&self.means).all(fits) {
             let dims: Vec<String> = self.means.iter().map(|mean| mean.len().to_string()).collect();
             let message = format!("the fusion takes parts of {} components", dims.join(", "));
             return Err(Error::input("wrong-dimension", message)
@@ -199,7 +199,9 @@ fn scaled(part: &[f32], parts: usize) -> Vec<f32> {
     let mut out = part.to_vec();
     normalise(&mut out);
     let share = 1.0 / (parts as f32).sqrt();
-    out.iter_mut().for_each(|x| *x *= share);
+    for x in &mut out {
+        *x *= share;
+    }
     out
 }
 

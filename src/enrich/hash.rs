@@ -49,7 +49,7 @@ const GRAM_WEIGHT: f32 = 0.5;
 const MAX_FIT_TEXTS: usize = 65_536;
 
 /// Rounds of subspace iteration: enough that more change no neighbour.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 
 /// Characters of a word beyond which it makes no n-grams: it is no word of a language.
 const MAX_WORD_CHARS: usize = 64;
@@ -71,7 +71,7 @@ struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { dim: 512, projection: Projection::Lsa, seed: 42 }
+        Config { dim: 256, projection: Projection::Lsa, seed: 42 }
     }
 }
 
@@ -191,7 +191,9 @@ impl Hash {
         }
         let length = sparse.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
         if length > 0.0 {
-            sparse.iter_mut().for_each(|(_, weight)| *weight /= length);
+            for (_, weight) in &mut sparse {
+                *weight /= length;
+            }
         }
         sparse
     }

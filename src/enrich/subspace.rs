@@ -25,9 +25,10 @@ pub(super) fn leading(
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let width = (count + SPARE).min(rows);
     let start = DMatrix::from_fn(rows, width, |_, _| random.random_range(-1.0f32..1.0));
-    let mut basis = orthonormal(start);
-    for _ in 0..rounds {
-        basis = orthonormal(apply(&basis)?);
+    let mut basis = orthonormal(start, 1);
+    for round in 1..=rounds {
+        // The last basis must be exact, the ones on the way only must not degenerate.
+        basis = orthonormal(apply(&basis)?, if round == rounds { 2 } else { 1 });
     }
     // Rayleigh and Ritz: the eigenvectors within the subspace.
     let image = apply(&basis)?;
@@ -68,10 +69,10 @@ fn sorted(matrix: &DMatrix<f32>) -> Vec<(f32, nalgebra::DVector<f32>)> {
         .collect()
 }
 
-/// An orthonormal basis of the columns, by the eigenvectors of their products; twice, as once loses half of
-/// the digits.
-fn orthonormal(mut block: DMatrix<f32>) -> DMatrix<f32> {
-    for _ in 0..2 {
+/// An orthonormal basis of the columns, by the eigenvectors of their products. Once loses half of the digits,
+/// a second pass brings them back.
+fn orthonormal(mut block: DMatrix<f32>, passes: usize) -> DMatrix<f32> {
+    for _ in 0..passes {
         let eigen = sorted(&(block.transpose() * &block));
         let strongest = eigen.first().map_or(0.0, |(value, _)| *value);
         let scaled: Vec<_> = eigen

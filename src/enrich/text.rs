@@ -17,19 +17,14 @@ pub(crate) fn text_of(fields: &[(&str, &Json)], parts: Option<&[String]>) -> Str
     let find = |name: &str| {
         fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
     };
-    let chosen: Vec<&Json> = match parts {
-        Some(parts) => parts.iter().filter_map(|name| find(name)).collect(),
-        None => {
-            let rest = fields.iter().filter(|(name, _)| {
-                let name = name.to_ascii_lowercase();
-                !FIRST.contains(&name.as_str()) && !name.ends_with(ADDRESS)
-            });
-            FIRST
-                .iter()
-                .filter_map(|name| find(name))
-                .chain(rest.map(|(_, value)| *value))
-                .collect()
-        }
+    let chosen: Vec<&Json> = if let Some(parts) = parts {
+        parts.iter().filter_map(|name| find(name)).collect()
+    } else {
+        let rest = fields.iter().filter(|(name, _)| {
+            let name = name.to_ascii_lowercase();
+            !FIRST.contains(&name.as_str()) && !name.ends_with(ADDRESS)
+        });
+        FIRST.iter().filter_map(|name| find(name)).chain(rest.map(|(_, value)| *value)).collect()
     };
     let mut text = String::new();
     for value in chosen {

@@ -119,10 +119,10 @@ fn open(source: Source, options: &Json) -> Result<Box<dyn Reader>> {
         .delimiter(config.delimiter()?)
         .from_reader(BufReader::new(bounded));
     let mut csv = Csv { name, meter, reader, budget, header: None, config, broken: false };
-    if csv.config.header {
-        if let Some((line, names)) = csv.fields().transpose()? {
-            csv.header = Some(Header::new(names, &csv.name, line)?);
-        }
+    if csv.config.header
+        && let Some((line, names)) = csv.fields().transpose()?
+    {
+        csv.header = Some(Header::new(names, &csv.name, line)?);
     }
     Ok(Box::new(csv))
 }

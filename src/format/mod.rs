@@ -43,7 +43,7 @@ pub(crate) struct Kind {
     /// Reads records from a stream.
     open: fn(Source, &Json) -> Result<Box<dyn Reader>>,
     /// Writes rows of these columns to a stream.
-    create: fn(Sink, &[String], &Json) -> Result<Box<dyn Writer>>,
+    create: Create,
 }
 
 impl crate::kind::Kind for Kind {
@@ -55,6 +55,9 @@ impl crate::kind::Kind for Kind {
         self.summary
     }
 }
+
+/// Begins a file of a format from its sink, columns and options.
+type Create = fn(Sink, &[String], &Json) -> Result<Box<dyn Writer>>;
 
 /// One record of an imported file.
 #[derive(Clone, Debug, PartialEq)]

@@ -57,7 +57,9 @@ fn every_format_gives_back_what_it_wrote() {
             let folder = TempDir::new().unwrap();
             let path = folder.path().join(format!("out.{}{compression}", kind.extensions[0]));
             let mut writer = create_writer(&path, None, &columns, &json!({})).unwrap();
-            rows.iter().for_each(|row| writer.write(row).unwrap());
+            for row in &rows {
+                writer.write(row).unwrap();
+            }
             assert!(!path.exists(), "{}: not before the end", kind.name);
             writer.finish().unwrap();
             let mut reader = open_reader(&path, None, &json!({})).unwrap();

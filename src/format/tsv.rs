@@ -43,10 +43,10 @@ impl Default for Config {
 fn open(source: Source, options: &Json) -> Result<Box<dyn Reader>> {
     let config: Config = options_of(options)?;
     let mut tsv = Tsv { lines: Lines::new(source), header: None, null: config.null };
-    if config.header {
-        if let Some((line, text)) = tsv.lines.next().transpose()? {
-            tsv.header = Some(Header::new(split(&text), &tsv.lines.name, line)?);
-        }
+    if config.header
+        && let Some((line, text)) = tsv.lines.next().transpose()?
+    {
+        tsv.header = Some(Header::new(split(&text), &tsv.lines.name, line)?);
     }
     Ok(Box::new(tsv))
 }

@@ -83,7 +83,9 @@ pub(crate) fn nearest(
         best
     };
     let merge = |mut left: BinaryHeap<Found>, right: BinaryHeap<Found>| {
-        right.into_iter().for_each(|found| keep(&mut left, found, k));
+        for found in right {
+            keep(&mut left, found, k);
+        }
         left
     };
     let best =

@@ -123,7 +123,9 @@ fn reassigned(
         progress.advance(1);
         let old: Vec<u16> = rows.iter().map(|row| native[row * levels + levels - 1]).collect();
         let mut holders = vec![0u32; size];
-        old.iter().for_each(|code| holders[*code as usize] += 1);
+        for code in &old {
+            holders[*code as usize] += 1;
+        }
         let colliding: Vec<usize> =
             (0..rows.len()).filter(|at| holders[old[*at] as usize] > 1).collect();
         if colliding.is_empty() {
@@ -181,8 +183,8 @@ fn exact(own: &[u16], free: &[u16], distances: &[Vec<f32>]) -> Vec<u16> {
 fn greedy(own: &[u16], mut free: Vec<u16>, distances: &[Vec<f32>]) -> Vec<u16> {
     let to_own = |item: usize| distances[item][own[item] as usize];
     let mut keeper: HashMap<u16, usize> = HashMap::new();
-    for item in 0..own.len() {
-        let kept = keeper.entry(own[item]).or_insert(item);
+    for (item, code) in own.iter().enumerate() {
+        let kept = keeper.entry(*code).or_insert(item);
         if to_own(item) < to_own(*kept) {
             *kept = item;
         }

@@ -5,7 +5,7 @@
 //! centres only when its own centre moved away from it. Results do not depend on the number of cores.
 
 use rand::seq::index;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -201,14 +201,13 @@ impl<'a> Lloyd<'a> {
         let pass = |scratch: &mut Vec<f32>, at: usize, own: &mut [Nearest], points: &[f32]| {
             progress.check()?;
             let old: Vec<u16> = own.iter().map(|own| own.code).collect();
-            match &some {
-                Some(some) => short_cut(scratch, own, points, dim, (&all, some, &moved, moves)),
-                None => {
-                    all.relative(points, scratch);
-                    for (own, row) in own.iter_mut().zip(scratch.chunks_exact(codes)) {
-                        let (code, distance) = least(row);
-                        *own = Nearest { code: code as u16, distance };
-                    }
+            if let Some(some) = &some {
+                short_cut(scratch, own, points, dim, (&all, some, &moved, moves));
+            } else {
+                all.relative(points, scratch);
+                for (own, row) in own.iter_mut().zip(scratch.chunks_exact(codes)) {
+                    let (code, distance) = least(row);
+                    *own = Nearest { code: code as u16, distance };
                 }
             }
             let start = at * block;
@@ -300,24 +299,24 @@ fn short_cut(
     dim: usize,
     (all, some, moved, moves): (&Centres, &Centres, &[usize], &[bool]),
 ) {
+    if moved.is_empty() {
+        return;
+    }
     let mut away = Vec::new();
     some.relative(points, scratch);
-    if !moved.is_empty() {
-        for (row, (own, relative)) in
-            own.iter_mut().zip(scratch.chunks_exact(moved.len())).enumerate()
-        {
-            let (at, distance) = least(relative);
-            if moves[own.code as usize] {
-                let here = moved.partition_point(|code| *code < own.code as usize);
-                if relative[here] > own.distance {
-                    away.push(row);
-                    continue;
-                }
-                own.distance = relative[here];
+    for (row, (own, relative)) in own.iter_mut().zip(scratch.chunks_exact(moved.len())).enumerate()
+    {
+        let (at, distance) = least(relative);
+        if moves[own.code as usize] {
+            let here = moved.partition_point(|code| *code < own.code as usize);
+            if relative[here] > own.distance {
+                away.push(row);
+                continue;
             }
-            if distance < own.distance {
-                *own = Nearest { code: moved[at] as u16, distance };
-            }
+            own.distance = relative[here];
+        }
+        if distance < own.distance {
+            *own = Nearest { code: moved[at] as u16, distance };
         }
     }
     all.relative(&gather(points, dim, &away), scratch);
@@ -374,6 +373,8 @@ fn mini_batches(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use rand::RngExt;
 
     use super::*;
 

@@ -127,7 +127,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
     use std::sync::Mutex;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -152,10 +152,10 @@ mod tests {
         fn save(&self, state: &[u8]) -> Result<()> {
             *self.state.lock().unwrap() = Some(state.to_vec());
             *self.saves.lock().unwrap() += 1;
-            if let Some((after, progress)) = &self.stop_after {
-                if *self.saves.lock().unwrap() == *after {
-                    progress.stop();
-                }
+            if let Some((after, progress)) = &self.stop_after
+                && *self.saves.lock().unwrap() == *after
+            {
+                progress.stop();
             }
             Ok(())
         }
@@ -271,8 +271,9 @@ mod tests {
             let began = Instant::now();
             (KINDS[0].fit)(&config, &vectors, &Progress::silent(), &Unsaved).unwrap();
             let fitted = began.elapsed();
+            let began = Instant::now();
             let built = build(KINDS[0], &config, &vectors, &Progress::silent(), &Unsaved).unwrap();
-            let whole: Duration = began.elapsed() - fitted;
+            let whole = began.elapsed();
             println!("tolerance {tolerance}: fit {fitted:?}, build {whole:?}\n{:#?}", built.health);
         }
     }

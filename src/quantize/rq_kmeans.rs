@@ -46,7 +46,7 @@ impl Default for Config {
             levels: 3,
             codes: 256,
             iterations: 100,
-            tolerance: 1e-4,
+            tolerance: 1e-5,
             batch: 0,
             seed: 42,
             collisions: Collisions::default(),

@@ -6,12 +6,8 @@ use rayon::prelude::*;
 
 use super::kmeans::{Centres, gather};
 use crate::error::{Error, Result};
-use crate::index::product::{Transposed, dot, dots};
+use crate::index::product::dot;
 use crate::progress::Progress;
-
-/// Components of the sketches that stand for longer points: random projections keep distances well enough to
-/// tell where the next centre should be.
-const SKETCH: usize = 64;
 
 /// Chooses `codes` of the points as centres and gives them, row-major. With fewer distinct points than codes the
 /// first is repeated.
@@ -22,43 +18,6 @@ pub(crate) fn seed(
     random: &mut impl Rng,
     progress: &Progress,
 ) -> Result<Vec<f32>> {
-    let chosen = if dim > 2 * SKETCH {
-        choose(&sketches(points, dim, random, progress)?, SKETCH, codes, random, progress)?
-    } else {
-        choose(points, dim, codes, random, progress)?
-    };
-    Ok(gather(points, dim, &chosen))
-}
-
-/// The points in fewer components, by a projection to random directions.
-fn sketches(
-    points: &[f32],
-    dim: usize,
-    random: &mut impl Rng,
-    progress: &Progress,
-) -> Result<Vec<f32>> {
-    let directions: Vec<f32> = (0..SKETCH * dim).map(|_| random.random_range(-1.0..1.0)).collect();
-    let right = Transposed::new(&directions, dim);
-    let mut out = vec![0.0; points.len() / dim * SKETCH];
-    let block = 512;
-    out.par_chunks_mut(block * SKETCH).zip(points.par_chunks(block * dim)).try_for_each(
-        |(out, points)| {
-            progress.check()?;
-            dots(points, &right, out);
-            Ok::<(), Error>(())
-        },
-    )?;
-    Ok(out)
-}
-
-/// The rows of the centres.
-fn choose(
-    points: &[f32],
-    dim: usize,
-    codes: usize,
-    random: &mut impl Rng,
-    progress: &Progress,
-) -> Result<Vec<usize>> {
     let rows = points.len() / dim;
     let norms: Vec<f32> = points.chunks_exact(dim).map(|point| dot(point, point)).collect();
     let trials = 2 + (codes as f64).ln() as usize;
@@ -89,7 +48,7 @@ fn choose(
         // The distance of a point to itself may be a rounding error away from zero.
         distances[drawn[best]] = 0.0;
     }
-    Ok(centres)
+    Ok(gather(points, dim, &centres))
 }
 
 /// Draws rows in proportion to their distance; none where all are zero.
