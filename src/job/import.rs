@@ -246,11 +246,11 @@ fn each_record(
     }
     let mut reader =
         format::open_reader(&spec.file, options.format.as_deref(), &Json::Object(of_format))?;
-    progress.stage(stage, reader.position().total);
+    progress.stage(stage, reader.bytes_read().total);
     let mut count = 0;
     while let Some(record) = reader.next() {
         count += 1;
-        report(progress, count, || reader.position())?;
+        report(progress, count, || reader.bytes_read())?;
         match record {
             Ok(record) => take(record, faults)?,
             Err(error) => faults.add(None, error)?,
@@ -499,11 +499,11 @@ fn import_sequences(
 ) -> Result<String> {
     let mut pending = Pending::new(write)?;
     let mut reader = Sequences::open(&spec.file)?;
-    progress.stage("importing interactions", reader.position().total);
+    progress.stage("importing interactions", reader.bytes_read().total);
     let mut count = 0;
     while let Some(sequence) = reader.next() {
         count += 1;
-        report(progress, count, || reader.position())?;
+        report(progress, count, || reader.bytes_read())?;
         let sequence = match sequence {
             Ok(sequence) => sequence,
             Err(error) => {
