@@ -27,7 +27,7 @@ pub(crate) use attention::Cache;
 pub(crate) use block::{Block, Shape};
 pub(crate) use dropout::Dropout;
 pub(crate) use embedding::{NONE, sum_rows};
-pub(crate) use linear::Linear;
+use linear::Linear;
 pub(crate) use loss::{cross_entropy, log_softmax};
 pub(crate) use norm::RmsNorm;
 pub(crate) use optim::{AdamW, clip};

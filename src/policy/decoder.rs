@@ -18,9 +18,10 @@
 //! the history vector is added to every depth position (one depth block is then enough), and linear
 //! maps have no biases.
 //!
-//! With `buckets`, hashed embeddings of longer prefixes (Singh et al. 2023, arXiv 2306.08121) are
-//! added to the sum, so that what is learned of one item need not be shared with all that have a
-//! code in common.
+//! Hashed embeddings of longer prefixes (Singh et al. 2023, arXiv 2306.08121) are added to the sums,
+//! so that what is learned of one item need not be shared with all that have a code in common. The
+//! logits of a level are products with the embeddings of its codes, so that input and output speak of
+//! the same vectors.
 
 use candle_core::{Device, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
@@ -31,7 +32,7 @@ use crate::device::source;
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
 use crate::nn::{
-    Block, Cache, Dropout, Init, Linear, NONE, Params, RmsNorm, Segments, Shape, cross_entropy,
+    Block, Cache, Dropout, Init, NONE, Params, RmsNorm, Segments, Shape, cross_entropy,
     log_softmax, sum_rows,
 };
 use crate::options;
@@ -80,9 +81,9 @@ impl Default for Config {
             heads: 4,
             width: 128,
             hidden: 256,
-            dropout: 0.2,
+            dropout: 0.3,
             history: 50,
-            buckets: 0,
+            buckets: 16_384,
         }
     }
 }
@@ -134,20 +135,30 @@ fn bad(message: String) -> Error {
 /// The row of the start token in the table of embeddings.
 const START: u32 = 0;
 
+/// What one row of an input stands for.
+enum Row<'a> {
+    /// Before the first item.
+    Start,
+    /// A prefix of codes; all of them make an item.
+    Prefix(&'a [u16]),
+}
+
 /// The model.
 struct Decoder {
     config: Config,
     params: Params,
     /// Codes per level.
     sizes: Vec<usize>,
-    /// The start token, the codes level by level, the buckets. Rows × width.
-    embeddings: Var,
+    /// The row of the first code of each level.
+    offsets: Vec<usize>,
+    /// The start token, then the codes level by level. Rows × width.
+    codes: Var,
+    /// Hashed prefixes. Buckets × width.
+    buckets: Option<Var>,
     timeline: Vec<Block>,
     timeline_norm: RmsNorm,
     depth: Vec<Block>,
     depth_norm: RmsNorm,
-    /// One for each level, width × codes.
-    heads: Vec<Linear>,
 }
 
 impl Decoder {
@@ -158,32 +169,33 @@ impl Decoder {
         }
         let mut params = Params::new(device);
         let random = &mut source(seed, 0);
-        let rows = 1 + sizes.iter().sum::<usize>() + config.buckets;
         let width = config.width;
         let init = Init::Embedding(1.0 / (width as f32).sqrt());
-        let embeddings = params.create("embeddings", &[rows, width], init, random)?;
+        let rows = 1 + sizes.iter().sum::<usize>();
+        let codes = params.create("codes", &[rows, width], init, random)?;
+        let buckets = match config.buckets {
+            0 => None,
+            rows => Some(params.create("buckets", &[rows, width], init, random)?),
+        };
         let (layers, positions) = (config.layers, config.history + 1);
         let timeline = blocks(&mut params, "timeline", layers, positions, &config, random)?;
         let timeline_norm = RmsNorm::new(&mut params, "timeline.norm".to_owned(), width, random)?;
         let depth =
             blocks(&mut params, "depth", config.depth_layers, sizes.len(), &config, random)?;
         let depth_norm = RmsNorm::new(&mut params, "depth.norm".to_owned(), width, random)?;
-        let mut heads = Vec::new();
-        for (level, &size) in sizes.iter().enumerate() {
-            let name = format!("head.{level}");
-            heads.push(Linear::new(&mut params, name, (width, size), 1.0, random)?);
-        }
-        let sizes = sizes.to_vec();
+        let offsets = (0..sizes.len()).map(|level| 1 + sizes[..level].iter().sum::<usize>());
+        let (offsets, sizes) = (offsets.collect(), sizes.to_vec());
         Ok(Decoder {
             config,
             params,
             sizes,
-            embeddings,
+            offsets,
+            codes,
+            buckets,
             timeline,
             timeline_norm,
             depth,
             depth_norm,
-            heads,
         })
     }
 
@@ -191,33 +203,44 @@ impl Decoder {
         self.sizes.len()
     }
 
-    /// How many rows of the table make one item: a code for each level, and the hashed prefixes
-    /// from two codes on.
-    fn terms(&self) -> usize {
-        if self.config.buckets == 0 { self.levels() } else { 2 * self.levels() - 1 }
+    /// Embeds rows, each the start token or a prefix of codes (the empty one is zeros). Gives
+    /// rows × width.
+    fn embed<'p>(&self, rows: impl Iterator<Item = Row<'p>>) -> Result<Tensor> {
+        let levels = self.levels();
+        let mut codes = Vec::new(); // a row of the table for each level
+        let mut hashed = Vec::new(); // a bucket for each length from 2 on
+        for row in rows {
+            let Row::Prefix(prefix) = row else {
+                codes.push(START);
+                codes.resize(codes.len() + levels - 1, NONE);
+                hashed.resize(hashed.len() + levels - 1, NONE);
+                continue;
+            };
+            for (level, &offset) in self.offsets.iter().enumerate() {
+                let row = prefix.get(level).map(|&code| offset as u32 + u32::from(code));
+                codes.push(row.unwrap_or(NONE));
+            }
+            for length in 2..=levels {
+                let bucket = prefix.get(..length).map(|prefix| self.bucket(prefix));
+                hashed.push(bucket.unwrap_or(NONE));
+            }
+        }
+        let x = sum_rows(&self.codes, codes, levels)?;
+        match &self.buckets {
+            Some(buckets) if levels > 1 => Ok((x + sum_rows(buckets, hashed, levels - 1)?)?),
+            _ => Ok(x),
+        }
     }
 
-    /// Appends the rows whose sum stands for a prefix of codes; the empty prefix is zeros.
-    fn push_prefix(&self, codes: &[u16], ids: &mut Vec<u32>) {
-        let mut offset = START + 1;
-        for (level, &size) in self.sizes.iter().enumerate() {
-            ids.push(codes.get(level).map_or(NONE, |&code| offset + u32::from(code)));
-            offset += size as u32;
-        }
-        if self.config.buckets == 0 {
-            return;
-        }
-        for length in 2..=self.levels() {
-            ids.push(codes.get(..length).map_or(NONE, |prefix| {
-                offset + (hash(prefix) % self.config.buckets as u64) as u32
-            }));
-        }
+    fn bucket(&self, prefix: &[u16]) -> u32 {
+        (hash(prefix) % self.config.buckets.max(1) as u64) as u32
     }
 
-    /// Appends the rows of the start token.
-    fn push_start(&self, ids: &mut Vec<u32>) {
-        ids.push(START);
-        ids.resize(ids.len() + self.terms() - 1, NONE);
+    /// Logits over the codes of a level: products with their embeddings, which are shared between
+    /// input and output. `x`: rows × width. Gives rows × codes.
+    fn logits(&self, x: &Tensor, level: usize) -> Result<Tensor> {
+        let codes = self.codes.narrow(0, self.offsets[level], self.sizes[level])?;
+        Ok(x.matmul(&codes.t()?)?)
     }
 
     /// Reads histories: the start token, then the items. Gives positions × width, packed.
@@ -228,14 +251,11 @@ impl Decoder {
         dropout: &mut Dropout<'_>,
     ) -> Result<(Tensor, Segments)> {
         let segments = Segments::of_lengths(histories.iter().map(|history| history.len() + 1));
-        let mut ids = Vec::with_capacity(segments.rows() * self.terms());
-        for history in histories {
-            self.push_start(&mut ids);
-            for &item in *history {
-                self.push_prefix(catalogue.codes_of(item), &mut ids);
-            }
-        }
-        let x = sum_rows(&self.embeddings, ids, self.terms())?; // positions × width
+        let rows = histories.iter().flat_map(|history| {
+            let items = history.iter().map(|&item| Row::Prefix(catalogue.codes_of(item)));
+            std::iter::once(Row::Start).chain(items)
+        });
+        let x = self.embed(rows)?; // positions × width
         let mut x = dropout.apply(&x)?;
         for block in &self.timeline {
             x = block.forward(&x, &segments, dropout)?;
@@ -283,7 +303,7 @@ fn hash(prefix: &[u16]) -> u64 {
 }
 
 /// The latest `count` items.
-fn latest<'a>(history: History<'a>, count: usize) -> History<'a> {
+fn latest(history: History<'_>, count: usize) -> History<'_> {
     &history[history.len().saturating_sub(count)..]
 }
 
@@ -332,27 +352,20 @@ impl Generate for Decoder {
             targets.extend(history[first..].iter().map(|&item| catalogue.codes_of(item)));
         }
         let levels = self.levels();
-        let mut of_history = Vec::with_capacity(positions.len() * levels);
-        let mut of_prefix = Vec::with_capacity(of_history.capacity() * self.terms());
-        for (&position, codes) in positions.iter().zip(&targets) {
-            for level in 0..levels {
-                of_history.push(position);
-                self.push_prefix(&codes[..level], &mut of_prefix);
-            }
-        }
-        let prefix = sum_rows(&self.embeddings, of_prefix, self.terms())?; // targets·levels × width
-        let x = (sum_rows(&x, of_history, 1)? + dropout.apply(&prefix)?)?; // targets·levels × width
+        let of_history = positions.iter().flat_map(|&at| std::iter::repeat_n(at, levels)).collect();
+        let prefixes = targets.iter().flat_map(|codes| (0..levels).map(|end| &codes[..end]));
+        let prefix = self.embed(prefixes.map(Row::Prefix))?; // targets·levels × width
+        let mut x = (sum_rows(&x, of_history, 1)? + dropout.apply(&prefix)?)?;
         let segments = Segments::of_lengths(targets.iter().map(|_| levels));
-        let mut x = x;
         for block in &self.depth {
             x = block.forward(&x, &segments, &mut dropout)?;
         }
         let x = self.depth_norm.forward(&x)?; // targets·levels × width
 
         let mut sum: Option<Tensor> = None;
-        for (level, head) in self.heads.iter().enumerate() {
+        for level in 0..levels {
             let rows = (0..targets.len()).map(|at| (at * levels + level) as u32).collect();
-            let logits = head.forward(&sum_rows(&x, rows, 1)?)?; // targets × codes
+            let logits = self.logits(&sum_rows(&x, rows, 1)?, level)?; // targets × codes
             let codes = targets.iter().map(|codes| u32::from(codes[level])).collect();
             let loss = cross_entropy(&logits, codes)?;
             sum = Some(match sum {
@@ -386,7 +399,7 @@ impl Beams<'_> {
             x = block.step(&x, cache)?; // rows × width
         }
         let x = self.decoder.depth_norm.forward(&x)?;
-        log_softmax(&self.decoder.heads[level].forward(&x)?)
+        log_softmax(&self.decoder.logits(&x, level)?)
     }
 }
 
@@ -424,11 +437,7 @@ impl Decoding for Beams<'_> {
         for cache in &mut self.caches {
             *cache = cache.select(&parents)?;
         }
-        let mut ids = Vec::new();
-        for prefix in &self.prefixes {
-            self.decoder.push_prefix(prefix, &mut ids);
-        }
-        let prefix = sum_rows(&self.decoder.embeddings, ids, self.decoder.terms())?;
+        let prefix = self.decoder.embed(self.prefixes.iter().map(|p| Row::Prefix(p)))?;
         self.feed((&self.history + prefix.detach())?, level + 1)
     }
 }

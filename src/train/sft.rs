@@ -59,13 +59,13 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             epochs: 20,
-            batch: 128,
-            lr: 1e-3,
+            batch: 64,
+            lr: 2e-3,
             weight_decay: 0.05,
             warmup: 100,
             cosine: true,
             clip: 1.0,
-            patience: 4,
+            patience: 3,
             validation_users: 4000,
             seed: 42,
             until: Until::Train,

@@ -35,6 +35,7 @@ fn policy(dropout: f64) -> Policy {
         ("hidden", json!(48)),
         ("heads", json!(2)),
         ("dropout", json!(dropout)),
+        ("buckets", json!(64)),
     ] {
         config.insert(name.to_owned(), value);
     }
