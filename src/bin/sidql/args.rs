@@ -8,6 +8,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::repl::Mode;
 
 /// The arguments of `sidql`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Parser)]
 #[command(
     name = "sidql",
@@ -15,7 +16,8 @@ use crate::repl::Mode;
     about = "The shell of sidql, an embedded database for Semantic IDs",
     after_help = "Exit codes: 0 ok, 1 usage or file, 3 failed statement.\n\
                   In the shell, `.help` lists its commands.",
-    args_conflicts_with_subcommands = true
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
 )]
 pub(crate) struct Args {
     #[command(subcommand)]

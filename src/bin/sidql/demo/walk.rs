@@ -50,8 +50,8 @@ fn look_up(shell: &mut Shell) -> Result<(), Stop> {
     shell.statement("SELECT id, title, sid FROM items NEAR 'B0SOCCER3' LIMIT 5")?;
     say(shell, "A new item has its Semantic ID at once: nothing is trained again.")?;
     shell.statement(
-        "INSERT INTO items {id: 'B0FUTSAL1', title: 'Futsal Ball, Size 4, Low Bounce', \
-         brand: 'Classic', price: 19.5, categories: ['Sports & Outdoors', 'Soccer', 'Balls'], \
+        "INSERT INTO items {id: 'B0FUTSAL1', title: 'Futsal Ball, Size 4, Low Bounce',\n    \
+         brand: 'Classic', price: 19.5, categories: ['Sports & Outdoors', 'Soccer', 'Balls'],\n    \
          description: 'soccer ball for indoor futsal on the hard court'}",
     )?;
     shell.statement("SELECT id, title, sid FROM items WHERE id = 'B0FUTSAL1'")

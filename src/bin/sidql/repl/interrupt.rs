@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sidql::Interrupt;
 
-use crate::exit::{INTERRUPTED, say};
+use super::watch::Screen;
+use crate::exit::INTERRUPTED;
 
 /// The statement that Ctrl-C would end.
 #[derive(Clone)]
@@ -16,7 +17,7 @@ pub(crate) struct Interrupts {
 
 #[derive(Default)]
 struct State {
-    running: Option<Interrupt>,
+    running: Option<(Interrupt, Screen)>,
     pressed: bool,
 }
 
@@ -40,9 +41,9 @@ impl Interrupts {
         self.interactive
     }
 
-    /// Names the statement that Ctrl-C ends from now on.
-    pub(super) fn running(&self, statement: Interrupt) -> Running<'_> {
-        *self.lock() = State { running: Some(statement), pressed: false };
+    /// Names the statement that Ctrl-C ends from now on, and the screen that shows its progress.
+    pub(super) fn running(&self, statement: Interrupt, screen: &Screen) -> Running<'_> {
+        *self.lock() = State { running: Some((statement, screen.clone())), pressed: false };
         Running { interrupts: self }
     }
 
@@ -51,9 +52,9 @@ impl Interrupts {
         match &state.running {
             // Nothing acknowledged is lost by leaving at once: the file is safe at every moment.
             Some(_) if state.pressed => process::exit(INTERRUPTED),
-            Some(statement) => {
+            Some((statement, screen)) => {
                 statement.interrupt();
-                say("interrupting … (again to leave at once)");
+                screen.say("interrupting … (again to leave at once)");
                 state.pressed = true;
             }
             None if self.interactive => {}

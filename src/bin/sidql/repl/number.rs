@@ -2,19 +2,16 @@
 
 use std::time::Duration;
 
-/// How many digits of a float a person is shown.
-const DIGITS: i32 = 6;
-
-/// A float with six significant digits, without trailing zeros.
-pub(super) fn short(float: f64) -> String {
+/// A float with so many significant digits, without trailing zeros.
+pub(super) fn short(float: f64, digits: i32) -> String {
     if float == 0.0 || !float.is_finite() {
         return float.to_string();
     }
     let magnitude = float.abs().log10().floor() as i32;
     if !(-5..15).contains(&magnitude) {
-        return format!("{float:.5e}");
+        return format!("{float:.*e}", digits as usize - 1);
     }
-    let decimals = (DIGITS - 1 - magnitude).max(0) as usize;
+    let decimals = (digits - 1 - magnitude).max(0) as usize;
     let text = format!("{float:.decimals$}");
     if !text.contains('.') {
         return text;
@@ -23,7 +20,7 @@ pub(super) fn short(float: f64) -> String {
 }
 
 /// A count with a comma between thousands.
-pub(crate) fn grouped(count: u64) -> String {
+pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -61,8 +58,9 @@ mod tests {
             (100.0, "100"),
             (f64::NAN, "NaN"),
         ];
+        assert_eq!(short(0.428571, 4), "0.4286");
         for (float, text) in cases {
-            assert_eq!(short(float), text);
+            assert_eq!(short(float, 6), text);
         }
     }
 
@@ -71,6 +69,6 @@ mod tests {
         assert_eq!([grouped(0), grouped(999), grouped(12101)], ["0", "999", "12,101"]);
         assert_eq!(span(Duration::from_secs(59)), "59 s");
         assert_eq!(span(Duration::from_secs(61)), "1 min 01 s");
-        assert_eq!(span(Duration::from_secs(7260)), "2 h 01 min");
+        assert_eq!(span(Duration::from_secs(7265)), "2 h 01 min");
     }
 }

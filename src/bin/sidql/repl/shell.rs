@@ -9,10 +9,12 @@ use sidql::{Outcome, Session, grammar};
 
 use super::interrupt::Interrupts;
 use super::mode::{Look, Mode};
-use super::{dot, watch};
+use super::watch::Screen;
+use super::{dot, number};
 use crate::exit::{Exit, say};
 
 /// What the dot commands set.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// The form of results.
@@ -78,6 +80,7 @@ pub(super) struct Place<'a> {
 pub(crate) struct Shell {
     session: Session,
     interrupts: Interrupts,
+    screen: Screen,
     out: BufWriter<io::Stdout>,
     pub(crate) settings: Settings,
     failed: bool,
@@ -90,9 +93,10 @@ const MAX_DEPTH: usize = 16;
 impl Shell {
     /// A shell that writes to stdout and shows the progress of jobs on stderr.
     pub(crate) fn new(mut session: Session, settings: Settings, interrupts: Interrupts) -> Self {
-        session.watch(watch::observer());
+        let screen = Screen::default();
+        session.watch(screen.observer());
         let out = BufWriter::new(io::stdout());
-        Shell { session, interrupts, out, settings, failed: false, depth: 0 }
+        Shell { session, interrupts, screen, out, settings, failed: false, depth: 0 }
     }
 
     /// The session, for questions of the shell itself.
@@ -130,9 +134,10 @@ impl Shell {
             self.out.flush()?;
         }
         let started = Instant::now();
-        let running = self.interrupts.running(self.session.interrupt_handle());
+        let running = self.interrupts.running(self.session.interrupt_handle(), &self.screen);
         let result = self.session.execute(statement, ());
         let interrupted = running.end();
+        self.screen.clear();
         match result {
             Ok(outcome) => {
                 self.show(&outcome, started.elapsed())?;
@@ -156,7 +161,7 @@ impl Shell {
                 let look = Look::new(mode, settings.headers, settings.null.as_deref());
                 mode.write(&mut self.out, rows, &look)?;
                 let noun = if rows.len() == 1 { "row" } else { "rows" };
-                format!("{} {noun}", super::number::grouped(rows.len() as u64))
+                format!("{} {noun}", number::grouped(rows.len() as u64))
             }
             Outcome::Done { message } => message.clone(),
             Outcome::Started { job } => {

@@ -12,6 +12,9 @@ use super::number;
 /// Below this many columns of screen for each column of the result a table is no longer readable.
 const NARROWEST: usize = 6;
 
+/// How many significant digits of a float are shown.
+const DIGITS: i32 = 6;
+
 /// A boxed table that fits the screen; cells that do not fit are cut with `…`.
 ///
 /// A result with too many columns for any table is written as [`lines`].
@@ -84,7 +87,7 @@ pub(super) fn markdown(out: &mut impl Write, rows: &Rows, look: &Look<'_>) -> io
 fn text_of(value: &Value, null: &str) -> String {
     match value {
         Value::Null => null.to_owned(),
-        Value::Float(float) => number::short(*float),
+        Value::Float(float) => number::short(*float, DIGITS),
         other => other.to_string(),
     }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sidql::{JobProgress, Snapshot};
 
 use super::number::{grouped, short, span};
@@ -15,47 +16,70 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Work that ends sooner shows no bar: it would only flicker.
 const BAR_AFTER: Duration = Duration::from_millis(300);
 
-/// What `Session::watch` is given.
-pub(super) fn observer() -> impl FnMut(&JobProgress) + Send + 'static {
-    let terminal = io::stderr().is_terminal();
-    let mut current: Option<View> = None;
-    move |progress| {
-        if progress.finished {
-            if let Some(View { bar: Some(bar), .. }) = current.take() {
-                bar.finish_and_clear();
+/// What is shown of the running job, shared by whoever draws, clears or writes beside it.
+#[derive(Clone, Default)]
+pub(super) struct Screen {
+    view: Arc<Mutex<Option<View>>>,
+}
+
+impl Screen {
+    /// What `Session::watch` is given.
+    pub(super) fn observer(&self) -> impl FnMut(&JobProgress) + Send + 'static {
+        let terminal = io::stderr().is_terminal();
+        let screen = self.clone();
+        move |progress| {
+            let mut view = screen.lock();
+            if progress.finished {
+                clear(&mut view);
+                return;
             }
-            return;
+            let view = view.get_or_insert_with(View::new);
+            if terminal { view.draw(&progress.snapshot) } else { view.line(progress) }
         }
-        // A job that ended without its last call leaves its view behind.
-        if current.as_ref().is_some_and(|view| view.job != progress.job)
-            && let Some(View { bar: Some(bar), .. }) = current.take()
-        {
-            bar.finish_and_clear();
+    }
+
+    /// The statement is over: nothing of its job stays on the screen.
+    pub(super) fn clear(&self) {
+        clear(&mut self.lock());
+    }
+
+    /// Writes a line without tearing the bar.
+    pub(super) fn say(&self, text: &str) {
+        match &*self.lock() {
+            Some(View { bar: Some(bar), .. }) => bar.suspend(|| say(text)),
+            _ => say(text),
         }
-        let view = current.get_or_insert_with(|| View::new(progress.job));
-        if terminal { view.draw(&progress.snapshot) } else { view.line(progress) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<View>> {
+        // Whatever a panic left half-drawn is cleared with the rest.
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn clear(view: &mut Option<View>) {
+    if let Some(View { bar: Some(bar), .. }) = view.take() {
+        bar.finish_and_clear();
     }
 }
 
 /// What is shown of one job.
 struct View {
-    job: u64,
     since: Instant,
     bar: Option<ProgressBar>,
 }
 
 impl View {
-    fn new(job: u64) -> Self {
-        View { job, since: Instant::now(), bar: None }
+    fn new() -> Self {
+        View { since: Instant::now(), bar: None }
     }
 
     fn draw(&mut self, snapshot: &Snapshot) {
         if self.bar.is_none() && self.since.elapsed() < BAR_AFTER {
             return;
         }
-        let bar = self.bar.get_or_insert_with(ProgressBar::no_length);
+        let bar = self.bar.get_or_insert_with(ProgressBar::hidden);
         let style = if snapshot.total > 0 {
-            bar.set_length(snapshot.total);
             "{prefix} [{bar:24}] {percent:>3} %{msg}"
         } else {
             "{spinner} {prefix} {pos}{msg}"
@@ -65,7 +89,12 @@ impl View {
         }
         bar.set_prefix(snapshot.stage.clone());
         bar.set_message(figures(snapshot));
+        bar.set_length(snapshot.total);
         bar.set_position(snapshot.done);
+        // Drawn only now, so that no half-set bar is ever seen.
+        if bar.is_hidden() {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
         bar.tick();
     }
 
@@ -100,7 +129,7 @@ fn figures(snapshot: &Snapshot) -> String {
         }
     }
     for (name, figure) in &snapshot.notes {
-        let _ = write!(text, ", {name} {}", short(*figure));
+        let _ = write!(text, ", {name} {}", short(*figure, 4));
     }
     text
 }
