@@ -102,6 +102,7 @@ fn comments_texts_and_tests_are_not_imports() {
 fn each_crate_has_one_door() {
     keeps(&[("storage/src/store.rs", "//! D.\nuse redb::Database;\n")]);
     keeps(&[("src/plan/a.rs", "//! D.\nuse sidql_grammar::ast::Select;\n")]);
+    keeps(&[("storage/tests/a.rs", "//! D.\nuse sidql_storage::Sid;\n")]);
     breaks(
         &[("src/exec/a.rs", "//! D.\nuse redb::Database;\n")],
         "`redb` is seen only by storage/",
@@ -139,7 +140,11 @@ fn slips_stand_only_in_tests() {
     for slip in ["todo!()", "unimplemented!()", "dbg!(1)", "x.unwrap()", "x.unwrap_err()"] {
         let code = format!("//! D.\nfn a() {{ {slip}; }}\n");
         breaks(&[("src/exec/a.rs", &code)], "outside tests");
-        keeps(&[("tests/a.rs", &code), ("storage/tests/a.rs", &code)]);
+        keeps(&[
+            ("tests/a.rs", &code),
+            ("storage/tests/a.rs", &code),
+            ("src/nn/b_tests.rs", &code),
+        ]);
         keeps(&[("src/exec/a.rs", &format!("//! D.\n#[cfg(test)]\nmod tests {{ {slip} }}\n"))]);
     }
     keeps(&[("src/exec/a.rs", "//! D.\nfn a() { x.unwrap_or(1); my_todo!(); }\n")]);

@@ -38,6 +38,7 @@ impl Source {
         ["/tests/", "/benches/", "/fuzz/"].iter().any(|folder| path.contains(folder))
             && !path.starts_with("/tests/tidy/")
             || path.ends_with("/tests.rs")
+            || path.ends_with("_tests.rs")
     }
 }
 
