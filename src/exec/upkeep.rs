@@ -28,7 +28,7 @@ pub(crate) fn verify(context: &mut Context<'_>) -> Result<Outcome> {
     }
     let mut rows = Rows::new(["table", "key", "problem"]);
     for problem in report.problems {
-        rows.push(vec![problem.table.into(), problem.key.into(), problem.what.into()]);
+        rows.push(vec![problem.table.name().into(), problem.key.into(), problem.what.into()]);
     }
     Ok(Outcome::Rows(rows))
 }

@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 
 use crate::error::Result;
 pub(crate) use context::Context;
-pub(crate) use handle::JobHandle;
+pub use handle::JobHandle;
 pub(crate) use runner::Runner;
 
 /// Every kind of job.
