@@ -182,6 +182,14 @@ impl Builder {
         self
     }
 
+    /// A database that is gone with its handle, with the other choices of this builder.
+    ///
+    /// # Errors
+    /// Memory is exhausted.
+    pub fn open_in_memory(self) -> Result<Database> {
+        Database::over(Store::in_memory()?, self.file_access)
+    }
+
     /// Opens the file.
     ///
     /// # Errors
