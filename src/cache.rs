@@ -8,7 +8,8 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sidql_storage::{
-    BlobNo, Generation, GenerationNo, ItemNo, PolicyCard, Space, View, blobs, generations, items, sids,
+    BlobNo, Generation, GenerationNo, ItemNo, PolicyCard, Space, View, blobs, generations, items,
+    sids,
 };
 
 use crate::device;
@@ -120,7 +121,11 @@ impl Cache {
     }
 
     /// The codewords of a generation.
-    pub(crate) fn artefact(&self, view: &dyn View, generation: &Generation) -> Result<Arc<Artefact>> {
+    pub(crate) fn artefact(
+        &self,
+        view: &dyn View,
+        generation: &Generation,
+    ) -> Result<Arc<Artefact>> {
         let blob = generation.artefact.ok_or_else(|| {
             let (name, ordinal) = (&generation.codebook, generation.ordinal);
             Error::internal(format!("generation {ordinal} of `{name}` has no codewords"))

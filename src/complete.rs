@@ -32,9 +32,9 @@ pub(crate) fn complete(view: &dyn View, text: &str, cursor: usize) -> Completion
         cursor -= 1;
     }
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    let start = text[..cursor].rfind(|c: char| !is_word(c)).map_or(0, |at| {
-        at + text[at..].chars().next().map_or(1, char::len_utf8)
-    });
+    let start = text[..cursor]
+        .rfind(|c: char| !is_word(c))
+        .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
     let typed = text[start..cursor].to_lowercase();
     let mut candidates: Vec<Candidate> = Vec::new();
     for expected in sidql_grammar::expected_at(text, start) {
@@ -56,7 +56,9 @@ fn names(view: &dyn View, expected: Expected) -> Vec<(String, &'static str)> {
     };
     match expected {
         Expected::Keyword(word) => vec![(word.to_owned(), "keyword")],
-        Expected::Relation => all(Relation::ALL.iter().map(|one| one.name().to_owned()).collect(), "relation"),
+        Expected::Relation => {
+            all(Relation::ALL.iter().map(|one| one.name().to_owned()).collect(), "relation")
+        }
         Expected::Column => {
             let own = ["id", "sid", "prefix"].map(str::to_owned).to_vec();
             let fields = fields::all(view).unwrap_or_default();
@@ -77,7 +79,10 @@ fn names(view: &dyn View, expected: Expected) -> Vec<(String, &'static str)> {
             all(known.into_iter().map(|one| one.name).collect(), "space")
         }
         Expected::Kind | Expected::Model => {
-            fn of<K: Kind>(kinds: &'static [&'static K], detail: &'static str) -> Vec<(String, &'static str)> {
+            fn of<K: Kind>(
+                kinds: &'static [&'static K],
+                detail: &'static str,
+            ) -> Vec<(String, &'static str)> {
                 kinds.iter().map(|kind| (kind.name().to_owned(), detail)).collect()
             }
             [

@@ -52,7 +52,10 @@ impl Database {
 
     /// Ways to open.
     pub fn builder() -> Builder {
-        Builder { options: OpenOptions { create: true, ..OpenOptions::default() }, file_access: true }
+        Builder {
+            options: OpenOptions { create: true, ..OpenOptions::default() },
+            file_access: true,
+        }
     }
 
     fn over(store: Store, file_access: bool) -> Result<Self> {
@@ -86,8 +89,10 @@ impl Database {
     pub fn query(&self, text: &str, params: impl Into<Params>) -> Result<Rows> {
         match self.execute(text, params)? {
             Outcome::Rows(rows) => Ok(rows),
-            _ => Err(Error::input("no-rows", "the statement gives no rows")
-                .help("run it by `execute`")),
+            _ => {
+                Err(Error::input("no-rows", "the statement gives no rows")
+                    .help("run it by `execute`"))
+            }
         }
     }
 

@@ -201,7 +201,10 @@ pub(crate) fn place(
             return Err(error);
         }
         let codes = placed.map_err(|error| {
-            error.help(format!("REBUILD CODEBOOK {0}; makes room for more items", generation.codebook))
+            error.help(format!(
+                "REBUILD CODEBOOK {0}; makes room for more items",
+                generation.codebook
+            ))
         })?;
         sids::insert(write, generation.number, *number, &Sid::new(&codes)?)?;
     }

@@ -46,7 +46,9 @@ impl Error {
     /// An error of the given kind. `code` is stable and kebab-cased, for example `unknown-field`.
     pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Error { inner: Box::new(Inner { kind, code, message, help: None, span: None, report: None }) }
+        Error {
+            inner: Box::new(Inner { kind, code, message, help: None, span: None, report: None }),
+        }
     }
 
     /// The statement, an option or a value is wrong.

@@ -38,7 +38,8 @@ impl Params {
     /// # Errors
     /// The parameter was not given.
     pub(crate) fn get(&self, param: &Param) -> Result<&Value> {
-        let missing = |what: String, help: String| Error::input("missing-parameter", what).help(help);
+        let missing =
+            |what: String, help: String| Error::input("missing-parameter", what).help(help);
         match param {
             Param::Positional(at) => self.positional.get(*at).ok_or_else(|| {
                 let given = self.positional.len();

@@ -69,7 +69,8 @@ impl Recommender {
             trie: ready.ground.trie(),
             allowed: &allowed,
         };
-        let history: Vec<u32> = history.iter().filter_map(|item| catalogue.position(*item)).collect();
+        let history: Vec<u32> =
+            history.iter().filter_map(|item| catalogue.position(*item)).collect();
         let request = Request { k: count, beam: BEAM, exact: false, exclude_seen: true, seed: 0 };
         let hits = decode::top(&source, &[&history], &request, &Progress::silent())?.concat();
         hits.iter()

@@ -50,9 +50,9 @@ pub(crate) fn coerce(value: &Value, kind: FieldType) -> Result<Option<FieldValue
         (FieldType::Float, Value::Int(int)) => FieldValue::Float(*int as f64),
         (FieldType::Float, Value::Float(float)) => FieldValue::Float(*float),
         (FieldType::Bool, Value::Bool(bool)) => FieldValue::Bool(*bool),
-        (FieldType::List, Value::List(list)) => {
-            FieldValue::List(list.iter().filter(|one| !one.is_null()).map(ToString::to_string).collect())
-        }
+        (FieldType::List, Value::List(list)) => FieldValue::List(
+            list.iter().filter(|one| !one.is_null()).map(ToString::to_string).collect(),
+        ),
         (FieldType::List, Value::Text(text)) => FieldValue::List(vec![text.clone()]),
         (FieldType::Bytes, Value::Bytes(bytes)) => FieldValue::Bytes(bytes.clone()),
         _ => {

@@ -86,7 +86,9 @@ impl Session {
         if outcome.is_err() && changes && self.transaction.take().is_some() {
             return outcome.map_err(|error| {
                 let help = "the transaction has been rolled back; BEGIN again";
-                let help = error.help_text().map_or(help.to_owned(), |first| format!("{first}\n      {help}"));
+                let help = error
+                    .help_text()
+                    .map_or(help.to_owned(), |first| format!("{first}\n      {help}"));
                 error.help(help)
             });
         }

@@ -24,7 +24,9 @@ const TERMS: usize = 10;
 pub(crate) fn describe(context: &Context<'_>, what: &Describe) -> Result<Outcome> {
     Ok(Outcome::Rows(match what {
         Describe::Relation(what) => columns(context, *what)?,
-        Describe::Codebook(codebook, generation) => describe_codebook(codebook, generation.as_ref())?,
+        Describe::Codebook(codebook, generation) => {
+            describe_codebook(codebook, generation.as_ref())?
+        }
         Describe::Policy(card) => policy(context, card)?,
         Describe::Kind(name) => kind(name)?,
         Describe::Prefix { prefix, generation } => describe_prefix(context, prefix, generation)?,
@@ -59,7 +61,12 @@ fn columns(context: &Context<'_>, what: Relation) -> Result<Rows> {
     rows.push(vec!["id".into(), "text".into(), count.into(), first.into()]);
     for (at, field) in schema.iter().enumerate() {
         let example = std::mem::replace(&mut examples[at], Value::Null);
-        rows.push(vec![field.name.as_str().into(), field.kind.name().into(), filled[at].into(), example]);
+        rows.push(vec![
+            field.name.as_str().into(),
+            field.kind.name().into(),
+            filled[at].into(),
+            example,
+        ]);
     }
     Ok(rows)
 }
@@ -182,7 +189,12 @@ fn kind(name: &str) -> Result<Rows> {
                     member.summary().into(),
                 ]);
                 for (option, default) in options_of(registry, member.name())? {
-                    rows.push(vec![Value::Null, option.into(), value_of_json(&default), Value::Null]);
+                    rows.push(vec![
+                        Value::Null,
+                        option.into(),
+                        value_of_json(&default),
+                        Value::Null,
+                    ]);
                 }
             }
         }

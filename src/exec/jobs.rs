@@ -32,9 +32,9 @@ pub(crate) fn cancel(context: &mut Context<'_>, job: JobNo) -> Result<Outcome> {
     if let Some(handle) = context.engine.runner.handle(job) {
         handle.cancel();
         return match launch::wait(context, &handle) {
-            Err(error) if error.is_cancelled() => {
-                Ok(Outcome::say(format!("job {job} is cancelled; RESUME JOB {job} goes on with it")))
-            }
+            Err(error) if error.is_cancelled() => Ok(Outcome::say(format!(
+                "job {job} is cancelled; RESUME JOB {job} goes on with it"
+            ))),
             other => other,
         };
     }

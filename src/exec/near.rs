@@ -24,7 +24,8 @@ pub(crate) fn rows(reading: Reading<'_>, plan: &Select, near: &Near) -> Result<V
                 _ => None,
             };
             let allowed = allowed(reading, plan)?;
-            let keep = |item| Some(item) != own && allowed.as_ref().is_none_or(|set| set.contains(item));
+            let keep =
+                |item| Some(item) != own && allowed.as_ref().is_none_or(|set| set.contains(item));
             nearest(reading, &near.space, &vector, wanted, keep)?
         }
     };
@@ -112,7 +113,9 @@ fn by_sid(
         let mut fresh = Vec::new();
         for row in sids::items_under(reading.view, generation, &sid.codes()[..levels])? {
             let (_, item) = row?;
-            if allowed.as_ref().is_none_or(|set| set.contains(item)) && taken.insert(item, ()).is_none() {
+            if allowed.as_ref().is_none_or(|set| set.contains(item))
+                && taken.insert(item, ()).is_none()
+            {
                 fresh.push(item);
             }
         }

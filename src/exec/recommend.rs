@@ -48,12 +48,8 @@ pub(crate) fn hits(
         exclude_seen: plan.options.filter_seen,
         seed: plan.options.seed,
     };
-    let source = Source {
-        policy: &ready.policy,
-        catalogue,
-        trie: ready.ground.trie(),
-        allowed: &allowed,
-    };
+    let source =
+        Source { policy: &ready.policy, catalogue, trie: ready.ground.trie(), allowed: &allowed };
     let progress: &Progress = context.progress;
     let (hits, trace) = if traced {
         decode::traced(&source, &history, &request, progress)?
@@ -76,21 +72,15 @@ fn history(view: &dyn View, history: &History) -> Result<Vec<u64>> {
         History::Items(ids) => ids
             .iter()
             .map(|id| {
-                items::number(view, id)?.ok_or_else(|| {
-                    Error::input("unknown-item", format!("there is no item `{id}`"))
-                })
+                items::number(view, id)?
+                    .ok_or_else(|| Error::input("unknown-item", format!("there is no item `{id}`")))
             })
             .collect(),
     }
 }
 
 /// The result table: rank, then what a person looks for in an item.
-fn rows(
-    context: &Context<'_>,
-    plan: &Recommend,
-    ready: &Ready,
-    hits: &[Hit],
-) -> Result<Rows> {
+fn rows(context: &Context<'_>, plan: &Recommend, ready: &Ready, hits: &[Hit]) -> Result<Rows> {
     let columns = plan.shown.columns.iter().map(|(name, _)| name.as_str());
     let mut rows = Rows::new(std::iter::once("rank").chain(columns));
     let fetch = Fetch::new(context.view()?, &plan.shown.sources)?;

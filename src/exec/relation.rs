@@ -95,7 +95,8 @@ fn codes(reading: Reading<'_>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut stack: Vec<(u32, Vec<u16>)> = vec![(crate::index::Trie::ROOT, Vec::new())];
     while let Some((node, prefix)) = stack.pop() {
-        let children = if prefix.len() < trie.levels() { trie.children(node) } else { (&[][..], 0) };
+        let children =
+            if prefix.len() < trie.levels() { trie.children(node) } else { (&[][..], 0) };
         if let Ok(sid) = Sid::new(&prefix) {
             rows.push(vec![
                 Value::Sid(sid),
@@ -131,7 +132,8 @@ fn codebook_rows(view: &dyn View) -> Result<Vec<Row>> {
 }
 
 fn generation_rows(view: &dyn View) -> Result<Vec<Row>> {
-    let published: Vec<u32> = codebooks::all(view)?.iter().filter_map(|one| one.published).collect();
+    let published: Vec<u32> =
+        codebooks::all(view)?.iter().filter_map(|one| one.published).collect();
     let row = |one: sidql_storage::Generation| {
         let state = if published.contains(&one.number) { "published" } else { one.state.name() };
         vec![
@@ -151,7 +153,8 @@ fn generation_rows(view: &dyn View) -> Result<Vec<Row>> {
 fn policy_rows(view: &dyn View) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for card in policies::all(view)? {
-        let generation = card.generation.map(|no| generations::get(view, no)).transpose()?.flatten();
+        let generation =
+            card.generation.map(|no| generations::get(view, no)).transpose()?.flatten();
         rows.push(vec![
             card.name.as_str().into(),
             card.kind.as_str().into(),

@@ -72,8 +72,8 @@ pub(crate) fn set(context: &mut Context<'_>, given: Given) -> Result<Outcome> {
     }
     let said = format!("{} = {}", given.name, given.value);
     fields.insert(given.name.clone(), given.value);
-    let settings: Settings = serde_json::from_value(serde_json::Value::Object(fields))
-        .map_err(|error| {
+    let settings: Settings =
+        serde_json::from_value(serde_json::Value::Object(fields)).map_err(|error| {
             let message = format!("setting `{}`: {error}", given.name);
             Error::input("bad-setting", message).at(given.span.clone())
         })?;
@@ -84,11 +84,9 @@ pub(crate) fn set(context: &mut Context<'_>, given: Given) -> Result<Outcome> {
         let codebooks = sidql_storage::codebooks::all(view)?;
         let policies = sidql_storage::policies::all(view)?;
         match (codebook, settings.policy.as_deref()) {
-            (Some(name), _) if !codebooks.iter().any(|one| one.name == name) => Err(Error::unknown(
-                "codebook",
-                name,
-                codebooks.iter().map(|one| one.name.as_str()),
-            )),
+            (Some(name), _) if !codebooks.iter().any(|one| one.name == name) => {
+                Err(Error::unknown("codebook", name, codebooks.iter().map(|one| one.name.as_str())))
+            }
             (_, Some(name)) if !policies.iter().any(|one| one.name == name) => {
                 Err(Error::unknown("policy", name, policies.iter().map(|one| one.name.as_str())))
             }

@@ -109,7 +109,8 @@ pub(crate) fn update(context: &mut Context<'_>, update: &Update) -> Result<Outco
             item.fields.sort_by_key(|(field, _)| *field);
             items::update(write, *number, &item)?;
             // A price changes often and says nothing about what the item is; its text does.
-            if derive::item_text(&schema, &before, None) != derive::item_text(&schema, &item, None) {
+            if derive::item_text(&schema, &before, None) != derive::item_text(&schema, &item, None)
+            {
                 retold.push(*number);
             }
         }

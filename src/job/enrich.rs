@@ -5,9 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use sidql_storage::{
-    Item, ItemNo, Read, Space, Write, blobs, embeddings, fields, items, spaces,
-};
+use sidql_storage::{Item, ItemNo, Read, Space, Write, blobs, embeddings, fields, items, spaces};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Answer, Context, Kind, grouped};
@@ -132,13 +130,7 @@ fn begin_text(context: &Context<'_>, spec: &Spec, name: &str) -> Result<Space> {
     Ok(space)
 }
 
-fn begin(
-    write: &Write,
-    spec: &Spec,
-    name: &str,
-    dim: usize,
-    artefact: &[u8],
-) -> Result<Space> {
+fn begin(write: &Write, spec: &Spec, name: &str, dim: usize, artefact: &[u8]) -> Result<Space> {
     spaces::drop(write, name)?;
     let config = serde_json::to_string(&spec.recipe)?;
     let mut stamped = artefact.to_vec();

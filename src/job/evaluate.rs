@@ -56,8 +56,9 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     let place = Place::load(context)?;
     let mut done = place.done.clone();
     for name in spec.policies.iter().skip(done.len()) {
-        let card = policies::get(&read, name)?
-            .ok_or_else(|| Error::input("unknown-name", format!("policy `{name}` has been dropped")))?;
+        let card = policies::get(&read, name)?.ok_or_else(|| {
+            Error::input("unknown-name", format!("policy `{name}` has been dropped"))
+        })?;
         let trained_on = trained_on(&card, spec.config.split)?;
         let ready = context.cache.policy(&read, &card)?;
         let asked = Asked {
@@ -238,7 +239,11 @@ fn answer(config: &Config, done: &[Done]) -> Answer {
         let mut row = vec![json!(one.policy), json!(one.report.split), json!(one.report.users)];
         let mean = |column: &String| one.report.figure(column).map(|figure| rounded(figure.mean));
         row.extend(figures.iter().map(|column| json!(mean(column))));
-        row.extend([json!(one.report.filter_seen), json!(one.trained_on), json!(tenths(one.seconds))]);
+        row.extend([
+            json!(one.report.filter_seen),
+            json!(one.trained_on),
+            json!(tenths(one.seconds)),
+        ]);
         row
     };
     let users = done.first().map_or(0, |one| one.report.users);

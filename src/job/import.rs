@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use sidql_storage::{
-    FieldNo, FieldType, FieldValue, Interaction, Item, ItemNo, UserNo, Write, fields, histories, items,
-    users,
+    FieldNo, FieldType, FieldValue, Interaction, Item, ItemNo, UserNo, Write, fields, histories,
+    items, users,
 };
 
 use super::{Answer, Context, Kind, grouped};
@@ -190,7 +190,8 @@ impl Faults {
         }
         self.count += 1;
         if self.count > self.most {
-            let message = format!("more than {} bad records; the last: {}", self.most, error.message());
+            let message =
+                format!("more than {} bad records; the last: {}", self.most, error.message());
             return Err(Error::input("too-many-errors", message)
                 .help("nothing was imported; mend the file or raise max_errors"));
         }
@@ -207,7 +208,11 @@ impl Faults {
         Answer {
             message: format!("{message}, {} bad records left out", grouped(self.count)),
             columns: vec!["line".to_owned(), "error".to_owned()],
-            rows: self.shown.into_iter().map(|(line, error)| vec![json!(line), json!(error)]).collect(),
+            rows: self
+                .shown
+                .into_iter()
+                .map(|(line, error)| vec![json!(line), json!(error)])
+                .collect(),
         }
     }
 }
@@ -318,8 +323,9 @@ fn import_items(
             }
             (Some(_), OnConflict::Skip) => passed += 1,
             (Some(_), OnConflict::Error) => {
-                let error = Error::input("duplicate-id", format!("item `{}` exists already", item.id))
-                    .help("WITH (on_conflict = 'replace') or 'skip' lets the import go on");
+                let error =
+                    Error::input("duplicate-id", format!("item `{}` exists already", item.id))
+                        .help("WITH (on_conflict = 'replace') or 'skip' lets the import go on");
                 faults.add(Some(line), at(&spec.file, line, error))?;
             }
         }
@@ -562,16 +568,17 @@ fn interaction(
     order: i64,
 ) -> Result<(String, Interaction)> {
     let options = &spec.options;
-    let field = |name: &str| {
-        record.fields.iter().find(|(known, _)| known == name).map(|(_, json)| json)
-    };
+    let field =
+        |name: &str| record.fields.iter().find(|(known, _)| known == name).map(|(_, json)| json);
     let needed = |name: &str| {
         field(name).ok_or_else(|| {
             let found: Vec<&str> = record.fields.iter().map(|(known, _)| known.as_str()).collect();
-            Error::input("missing-field", format!("the record has no field `{name}`")).help(format!(
-                "it has: {}; WITH (user = '…', item = '…', time = '…') names them",
-                found.join(", ")
-            ))
+            Error::input("missing-field", format!("the record has no field `{name}`")).help(
+                format!(
+                    "it has: {}; WITH (user = '…', item = '…', time = '…') names them",
+                    found.join(", ")
+                ),
+            )
         })
     };
     let number = |name: &str| -> Result<Option<f64>> {
@@ -579,11 +586,16 @@ fn interaction(
         let text = json.as_str().map(str::trim);
         let number = json.as_f64().or_else(|| text.and_then(|text| text.parse().ok()));
         number.map(Some).ok_or_else(|| {
-            Error::input("type-mismatch", format!("field `{name}`: expected a number, found {json}"))
+            Error::input(
+                "type-mismatch",
+                format!("field `{name}`: expected a number, found {json}"),
+            )
         })
     };
-    let user = id_of(needed(&options.user)?).map_err(|e| e.context(format!("field `{}`", options.user)))?;
-    let item = id_of(needed(&options.item)?).map_err(|e| e.context(format!("field `{}`", options.item)))?;
+    let user = id_of(needed(&options.user)?)
+        .map_err(|e| e.context(format!("field `{}`", options.user)))?;
+    let item = id_of(needed(&options.item)?)
+        .map_err(|e| e.context(format!("field `{}`", options.item)))?;
     let time = number(&options.time)?.map_or(order, |time| time as i64);
     let kind = field(&options.kind).and_then(Json::as_str).map(str::to_owned);
     let weight = number(&options.weight)?.unwrap_or(1.0) as f32;

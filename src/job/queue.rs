@@ -114,11 +114,7 @@ pub(crate) fn stored_error(job: &JobRecord) -> Error {
         .help(format!("RESUME JOB {} tries again", job.number))
 }
 
-fn change(
-    store: &Store,
-    number: JobNo,
-    how: impl FnOnce(&mut JobRecord),
-) -> Result<JobRecord> {
+fn change(store: &Store, number: JobNo, how: impl FnOnce(&mut JobRecord)) -> Result<JobRecord> {
     let write = store.write()?;
     let mut job = jobs::get(&write, number)?
         .ok_or_else(|| Error::internal(format!("job {number} vanished")))?;

@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sidql_storage::{
-    Generation, ItemNo, Space, Write, blobs, codebooks, embeddings, generations, items, sids, spaces,
+    Generation, ItemNo, Space, Write, blobs, codebooks, embeddings, generations, items, sids,
+    spaces,
 };
 
 use super::{Answer, Context, Kind, grouped};
@@ -46,8 +47,9 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     let (numbers, data) = embeddings::load(&read, &space)?;
     if numbers.is_empty() {
         let message = format!("space `{}` has no vectors to quantize", space.name);
-        return Err(Error::input("no-embeddings", message)
-            .help(format!("ENRICH items BY {};", space.name)));
+        return Err(
+            Error::input("no-embeddings", message).help(format!("ENRICH items BY {};", space.name))
+        );
     }
     let vectors = Vectors::new(&data, space.dim as usize)?;
     let built = quantize::build(kind, &spec.config, &vectors, context.progress, &context.slot)?;
@@ -56,7 +58,8 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     let write = context.write()?;
     let generation = store(&write, &spec, &space, &numbers, &built)?;
     place_late(context, &write, &generation, &numbers)?;
-    let publish = spec.publish.unwrap_or(codebooks::must(&write, &spec.codebook)?.published.is_none());
+    let publish =
+        spec.publish.unwrap_or(codebooks::must(&write, &spec.codebook)?.published.is_none());
     if publish {
         generations::publish(&write, generation.number)?;
     } else {

@@ -1,8 +1,8 @@
 //! Names of the catalogue to what they stand for, with the nearest known name in every error.
 
 use sidql_storage::{
-    Codebook, Field, FieldNo, Generation, GenerationState, PolicyCard, Space, View, codebooks, fields,
-    generations, policies, spaces,
+    Codebook, Field, FieldNo, Generation, GenerationState, PolicyCard, Space, View, codebooks,
+    fields, generations, policies, spaces,
 };
 
 use crate::error::{Error, Result};
@@ -53,15 +53,23 @@ impl<'a> Catalog<'a> {
     /// The codebook that a bare `sid` or `prefix` means.
     pub(crate) fn default_codebook(&self) -> Result<&Codebook> {
         if let Some(name) = &self.settings.codebook {
-            return self.published.iter().find(|codebook| codebook.name == *name).ok_or_else(|| {
-                Error::input("not-published", format!("codebook `{name}` has no published generation"))
+            return self.published.iter().find(|codebook| codebook.name == *name).ok_or_else(
+                || {
+                    Error::input(
+                        "not-published",
+                        format!("codebook `{name}` has no published generation"),
+                    )
                     .help("it is the setting `codebook`; choose another with SET codebook = '…'")
-            });
+                },
+            );
         }
         match self.published.as_slice() {
             [one] => Ok(one),
-            [] => Err(Error::input("no-codebook", "no codebook is published, so items have no sids yet")
-                .help("CREATE CODEBOOK full USING rq_kmeans ON text; REBUILD CODEBOOK full;")),
+            [] => Err(Error::input(
+                "no-codebook",
+                "no codebook is published, so items have no sids yet",
+            )
+            .help("CREATE CODEBOOK full USING rq_kmeans ON text; REBUILD CODEBOOK full;")),
             several => {
                 let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
                 let message = format!("several codebooks are published: {}", names.join(", "));
@@ -119,8 +127,7 @@ impl<'a> Catalog<'a> {
             .help("SHOW JOBS tells how far it is")),
             None => {
                 let known: Vec<String> = all.iter().map(|one| one.ordinal.to_string()).collect();
-                let message =
-                    format!("codebook `{}` has no generation {ordinal}", codebook.name);
+                let message = format!("codebook `{}` has no generation {ordinal}", codebook.name);
                 let error = Error::input("unknown-generation", message);
                 Err(if known.is_empty() {
                     error.help(format!("it has none yet: REBUILD CODEBOOK {}", codebook.name))
@@ -137,8 +144,11 @@ impl<'a> Catalog<'a> {
             Some(space) => Ok(space),
             None => {
                 let all = spaces::all(self.view)?;
-                let error =
-                    Error::unknown("embedding space", name, all.iter().map(|one| one.name.as_str()));
+                let error = Error::unknown(
+                    "embedding space",
+                    name,
+                    all.iter().map(|one| one.name.as_str()),
+                );
                 Err(if all.is_empty() { error.help("ENRICH items BY text;") } else { error })
             }
         }

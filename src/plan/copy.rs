@@ -44,7 +44,9 @@ pub(crate) fn plan_from(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<S
         Relation::Interactions => Into::Interactions,
         other => {
             let message = format!("{} cannot be imported", other.name());
-            return Err(at(Error::input("not-writable", message).help("items and interactions can")));
+            return Err(at(
+                Error::input("not-writable", message).help("items and interactions can")
+            ));
         }
     };
     let options: Options = options::config(&operand::options(catalog, &copy.with)?)?;

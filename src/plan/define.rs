@@ -68,8 +68,9 @@ pub(crate) fn rebuild_codebook(
     catalog: &Catalog<'_>,
     rebuild: &ast::RebuildCodebook,
 ) -> Result<Spec> {
-    let codebook =
-        catalog.codebook(&rebuild.name.node).map_err(|error| error.at(rebuild.name.span.clone()))?;
+    let codebook = catalog
+        .codebook(&rebuild.name.node)
+        .map_err(|error| error.at(rebuild.name.span.clone()))?;
     let kind = kind::find(quantize::KINDS, "quantizer", &codebook.kind)?;
     let mut given = operand::options(catalog, &rebuild.with)?;
     let publish = match operand::take(&mut given, "publish") {
@@ -85,8 +86,7 @@ pub(crate) fn rebuild_codebook(
             config.insert(option.name.clone(), value.clone());
         }
     }
-    let spec =
-        rebuild::Spec { codebook: codebook.name, config: Json::Object(config), publish };
+    let spec = rebuild::Spec { codebook: codebook.name, config: Json::Object(config), publish };
     Spec::new(job::kind("rebuild")?, &spec)
 }
 
@@ -97,10 +97,7 @@ pub(crate) fn stored(config: &str) -> Result<Map<String, Json>> {
 }
 
 /// Resolves PUBLISH CODEBOOK; without a generation, the newest complete one.
-pub(crate) fn publish_codebook(
-    catalog: &Catalog<'_>,
-    publish: &ast::GenerationOf,
-) -> Result<Plan> {
+pub(crate) fn publish_codebook(catalog: &Catalog<'_>, publish: &ast::GenerationOf) -> Result<Plan> {
     let (codebook, generation) = generation_of(catalog, publish)?;
     let (number, ordinal) = match generation {
         Some(known) => known,

@@ -78,7 +78,8 @@ pub(crate) fn plan(catalog: &Catalog<'_>, enrich: &ast::Enrich) -> Result<Enrich
         None => None,
         Some(filter) => {
             if spaces::get(catalog.view, &stage)?.is_none() {
-                let message = format!("space `{stage}` does not exist yet, so it is made for all items");
+                let message =
+                    format!("space `{stage}` does not exist yet, so it is made for all items");
                 return Err(Error::input("no-space", message)
                     .help(format!("ENRICH items BY {stage}; without WHERE first"))
                     .at(filter.span.clone()));

@@ -12,9 +12,10 @@ pub(crate) fn lines(plan: &Plan) -> Vec<String> {
     match plan {
         Plan::Select(select) => select_lines(select),
         Plan::Update(update) => under("update items", select_lines(&update.select)),
-        Plan::Delete(delete) => {
-            under(&format!("delete from {}", delete.select.relation.name()), select_lines(&delete.select))
-        }
+        Plan::Delete(delete) => under(
+            &format!("delete from {}", delete.select.relation.name()),
+            select_lines(&delete.select),
+        ),
         Plan::Export(export) => {
             under(&format!("write {}", export.file), select_lines(&export.select))
         }
@@ -23,7 +24,8 @@ pub(crate) fn lines(plan: &Plan) -> Vec<String> {
             vec![format!("job import: {}", spec.file.display())]
         }
         Plan::Enrich(enrich) => {
-            let head = format!("job enrich: space {} by {}", enrich.spec.space, enrich.spec.encoder);
+            let head =
+                format!("job enrich: space {} by {}", enrich.spec.space, enrich.spec.encoder);
             enrich.only.as_ref().map_or(vec![head.clone()], |only| under(&head, select_lines(only)))
         }
         Plan::Launch { spec, .. } => vec![format!("job {}: {}", spec.kind, spec.json)],

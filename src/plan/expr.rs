@@ -137,8 +137,9 @@ pub(crate) fn resolve(scope: &mut Scope<'_>, expr: &Spanned<ast::Expr>) -> Resul
         ast::Expr::Param(param) => constant(scope.params().get(param)?.clone()),
         ast::Expr::Column(name) => scope.column(name)?,
         ast::Expr::Star => {
-            return Err(Error::input("misplaced-star", "`*` stands for columns, not for a value")
-                .at(span));
+            return Err(
+                Error::input("misplaced-star", "`*` stands for columns, not for a value").at(span)
+            );
         }
         ast::Expr::Call { name, args } => return call(scope, name, args).map_err(|e| e.at(span)),
         ast::Expr::Not(inner) => (Expr::Not(Box::new(condition(scope, inner)?)), Type::Bool),
@@ -187,9 +188,9 @@ pub(crate) fn literal_value(literal: &Literal, span: &Span) -> Result<Value> {
         Literal::Int(int) => Value::Int(*int),
         Literal::Float(float) => Value::Float(*float),
         Literal::Text(text) => Value::Text(text.clone()),
-        Literal::Sid(pattern) if pattern.is_fixed() => {
-            Value::Sid(Sid::new(&pattern.fixed_prefix()).map_err(|e| Error::from(e).at(span.clone()))?)
-        }
+        Literal::Sid(pattern) if pattern.is_fixed() => Value::Sid(
+            Sid::new(&pattern.fixed_prefix()).map_err(|e| Error::from(e).at(span.clone()))?,
+        ),
         Literal::Sid(pattern) => {
             let message = format!("`{pattern}` is a pattern, not one sid");
             return Err(Error::input("pattern-as-value", message)
@@ -312,7 +313,9 @@ fn sid_side(scope: &mut Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<Option<(
         ast::Expr::Column(name) if name.eq_ignore_ascii_case("prefix") && scope.has_sids() => {
             Ok(Some((scope.sid(None, None).map_err(at)?, false)))
         }
-        ast::Expr::Call { name, args } if name.node.eq_ignore_ascii_case("prefix") && scope.has_sids() => {
+        ast::Expr::Call { name, args }
+            if name.node.eq_ignore_ascii_case("prefix") && scope.has_sids() =>
+        {
             if let [codebook] = args.as_slice()
                 && let Some(codebook) = text_argument(codebook)
             {
@@ -341,9 +344,9 @@ fn pattern_of(scope: &Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<SidPattern
         ast::Expr::Literal(Literal::Sid(pattern)) => Ok(pattern.clone()),
         ast::Expr::Literal(Literal::Text(text)) => text_pattern(text),
         ast::Expr::Param(param) => match scope.params().get(param)? {
-            Value::Sid(sid) => {
-                Ok(SidPattern { levels: sid.codes().iter().map(|code| Level::Code(*code)).collect() })
-            }
+            Value::Sid(sid) => Ok(SidPattern {
+                levels: sid.codes().iter().map(|code| Level::Code(*code)).collect(),
+            }),
             Value::Text(text) => text_pattern(text),
             other => Err(Error::input(
                 "type-mismatch",
@@ -351,7 +354,9 @@ fn pattern_of(scope: &Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<SidPattern
             )
             .at(expr.span.clone())),
         },
-        _ => Err(Error::input("bad-sid", "expected a sid such as a1.b33 here").at(expr.span.clone())),
+        _ => {
+            Err(Error::input("bad-sid", "expected a sid such as a1.b33 here").at(expr.span.clone()))
+        }
     }
 }
 
@@ -362,11 +367,7 @@ fn text_argument(expr: &Spanned<ast::Expr>) -> Option<&str> {
     }
 }
 
-fn call(
-    scope: &mut Scope<'_>,
-    name: &ast::Name,
-    args: &[Spanned<ast::Expr>],
-) -> Result<Typed> {
+fn call(scope: &mut Scope<'_>, name: &ast::Name, args: &[Spanned<ast::Expr>]) -> Result<Typed> {
     let lower = name.node.to_lowercase();
     match lower.as_str() {
         "sid" if scope.has_sids() => Ok((sid_call(scope, args)?, Type::Sid)),

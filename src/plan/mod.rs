@@ -110,9 +110,10 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
         Statement::CreatePolicy(create) => {
             Plan::CreatePolicy(define::create_policy(catalog, create)?)
         }
-        Statement::TrainPolicy(policy) => {
-            Plan::Launch { spec: train::plan_train(catalog, policy)?, background: policy.background }
-        }
+        Statement::TrainPolicy(policy) => Plan::Launch {
+            spec: train::plan_train(catalog, policy)?,
+            background: policy.background,
+        },
         Statement::DropPolicy(name) => Plan::DropPolicy(define::policy_name(catalog, name)?),
         Statement::Recommend(recommend) => Plan::Recommend(recommend::plan(catalog, recommend)?),
         Statement::Evaluate(evaluate) => Plan::Launch {
@@ -132,9 +133,7 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
         }
         Statement::Verify => Plan::Verify,
         Statement::Compact => Plan::Compact,
-        Statement::Backup(file) => {
-            Plan::Backup(operand::text(catalog, &file.node, &file.span)?)
-        }
+        Statement::Backup(file) => Plan::Backup(operand::text(catalog, &file.node, &file.span)?),
         Statement::Set(option) => {
             let mut given = operand::options(catalog, std::slice::from_ref(option))?;
             Plan::Set(given.remove(0))

@@ -34,7 +34,11 @@ pub(crate) fn text(catalog: &Catalog<'_>, operand: &Operand, span: &Span) -> Res
 }
 
 /// A count: LIMIT, OFFSET, the number of recommendations.
-pub(crate) fn count(catalog: &Catalog<'_>, operand: &Spanned<Operand>, what: &str) -> Result<usize> {
+pub(crate) fn count(
+    catalog: &Catalog<'_>,
+    operand: &Spanned<Operand>,
+    what: &str,
+) -> Result<usize> {
     let span = operand.span.clone();
     match value(catalog, &operand.node, &span)? {
         Value::Int(int) if int >= 0 => Ok(int as usize),

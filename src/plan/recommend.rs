@@ -85,7 +85,10 @@ pub(crate) fn plan(catalog: &Catalog<'_>, recommend: &ast::Recommend) -> Result<
     let history = match &recommend.context.node {
         Context::User(user) => History::User(operand::text(catalog, user, span)?),
         Context::After(items) => History::Items(
-            items.iter().map(|item| operand::text(catalog, &item.node, &item.span)).collect::<Result<_>>()?,
+            items
+                .iter()
+                .map(|item| operand::text(catalog, &item.node, &item.span))
+                .collect::<Result<_>>()?,
         ),
     };
     let options: Options = options::config(&operand::options(catalog, &recommend.with)?)?;

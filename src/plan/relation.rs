@@ -73,9 +73,13 @@ impl Relation {
         use Type::{Any, List, Number, Sid, Text};
         match self {
             Relation::Items => &[("id", Text)],
-            Relation::Interactions => {
-                &[("user", Text), ("item", Text), ("time", Number), ("kind", Text), ("weight", Number)]
-            }
+            Relation::Interactions => &[
+                ("user", Text),
+                ("item", Text),
+                ("time", Number),
+                ("kind", Text),
+                ("weight", Number),
+            ],
             Relation::Users => &[("id", Text), ("interactions", Number)],
             Relation::Codes => {
                 &[("prefix", Sid), ("level", Number), ("items", Number), ("children", Number)]

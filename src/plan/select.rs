@@ -100,8 +100,7 @@ pub(crate) struct Group {
 
 /// Resolves a SELECT.
 pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select> {
-    let relation =
-        Relation::find(&select.from.node).map_err(|e| e.at(select.from.span.clone()))?;
+    let relation = Relation::find(&select.from.node).map_err(|e| e.at(select.from.span.clone()))?;
     let near = select.near.as_ref().map(|near| plan_near(catalog, relation, near)).transpose()?;
     let mut scope = Scope::new(catalog, relation);
     if near.is_some() {
@@ -262,7 +261,9 @@ impl Grouping<'_> {
             return Ok(Expr::Source(at));
         }
         match &expr.node {
-            ast::Expr::Call { name, args } if aggregate::is_aggregate(&name.node.to_lowercase()) => {
+            ast::Expr::Call { name, args }
+                if aggregate::is_aggregate(&name.node.to_lowercase()) =>
+            {
                 let (aggregate, _) = aggregate::resolve_aggregate(scope, name, args)?;
                 let known = self.aggregates.iter().position(|one| *one == aggregate);
                 let at = known.unwrap_or_else(|| {
@@ -274,7 +275,8 @@ impl Grouping<'_> {
             ast::Expr::Call { name, args } => {
                 let function = super::function::find(&name.node.to_lowercase())
                     .map_err(|_| Self::loose(expr))?;
-                let args = args.iter().map(|arg| self.resolve(scope, arg)).collect::<Result<_>>()?;
+                let args =
+                    args.iter().map(|arg| self.resolve(scope, arg)).collect::<Result<_>>()?;
                 Ok(Expr::Call(function, args))
             }
             ast::Expr::Negate(inner) => Ok(Expr::Negate(Box::new(self.resolve(scope, inner)?))),
@@ -331,8 +333,12 @@ fn plan_near(catalog: &Catalog<'_>, relation: Relation, near: &ast::Near) -> Res
     if let Target::Vector(vector) = &target
         && vector.len() != space.dim as usize
     {
-        let message =
-            format!("the vector has {} components, space `{}` has {}", vector.len(), space.name, space.dim);
+        let message = format!(
+            "the vector has {} components, space `{}` has {}",
+            vector.len(),
+            space.name,
+            space.dim
+        );
         return Err(Error::input("wrong-dimension", message).at(span));
     }
     Ok(Near { space, target })

@@ -83,11 +83,7 @@ pub(crate) fn plan_evaluate(catalog: &Catalog<'_>, statement: &ast::Evaluate) ->
     }
     if let (Some(first), Some(last)) = (statement.at.first(), statement.at.last()) {
         let value = statement.at.iter().map(|at| Json::from(at.node)).collect();
-        given.push(Given {
-            name: "at".to_owned(),
-            value,
-            span: first.span.start..last.span.end,
-        });
+        given.push(Given { name: "at".to_owned(), value, span: first.span.start..last.span.end });
     }
     let config: Config = options::config(&given)?;
     config.check()?;

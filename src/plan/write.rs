@@ -227,8 +227,11 @@ fn interaction(
 pub(crate) fn plan_update(catalog: &Catalog<'_>, update: &ast::Update) -> Result<Update> {
     let relation = writable(&update.relation)?;
     if relation != Relation::Items {
-        return Err(Error::input("not-writable", "interactions are inserted and deleted, not updated")
-            .at(update.relation.span.clone()));
+        return Err(Error::input(
+            "not-writable",
+            "interactions are inserted and deleted, not updated",
+        )
+        .at(update.relation.span.clone()));
     }
     let mut set: Vec<(FieldNo, Option<FieldValue>)> = Vec::new();
     for (name, given) in &update.set {

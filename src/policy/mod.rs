@@ -12,8 +12,8 @@ use candle_core::{Device, Tensor};
 use serde_json::{Map, Value as Json};
 
 use crate::error::Result;
-use crate::options::Given;
 use crate::index::Catalogue;
+use crate::options::Given;
 use crate::progress::Progress;
 
 /// Every policy that this build knows.

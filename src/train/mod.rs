@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
-use crate::options::Given;
 use crate::index::Catalogue;
+use crate::options::Given;
 use crate::policy::Policy;
 use crate::progress::{Checkpoint, Progress};
 
