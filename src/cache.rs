@@ -72,8 +72,6 @@ impl Ground {
 
 /// A trained policy, ready to answer.
 pub(crate) struct Ready {
-    /// What is known of it.
-    pub(crate) card: PolicyCard,
     /// The policy.
     pub(crate) policy: Policy,
     /// What it answers from.
@@ -87,9 +85,12 @@ pub(crate) struct Cache {
     artefacts: Mutex<HashMap<BlobNo, Arc<Artefact>>>,
     encoders: Mutex<HashMap<BlobNo, Arc<dyn Encoder>>>,
     fusions: Mutex<HashMap<BlobNo, Arc<Fusion>>>,
-    catalogue: Mutex<Option<((u64, u64), Arc<Catalogue>)>>,
+    catalogue: Mutex<Option<(Extent, Arc<Catalogue>)>>,
     policies: Mutex<HashMap<String, (Stamp, Arc<Ready>)>>,
 }
+
+/// The count of the items and the bound of their numbers.
+type Extent = (u64, u64);
 
 /// The weights and the ground that a ready policy was made from.
 type Stamp = (Option<BlobNo>, (u64, u64));
@@ -208,7 +209,7 @@ impl Cache {
         }
         let mut policy = untrained(card, &ground, 0)?;
         policy.load(ground.catalogue(), &bytes(view, weights)?)?;
-        let ready = Arc::new(Ready { card: card.clone(), policy, ground });
+        let ready = Arc::new(Ready { policy, ground });
         lock(&self.policies).insert(name.clone(), (stamp, Arc::clone(&ready)));
         Ok(ready)
     }

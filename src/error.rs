@@ -63,14 +63,13 @@ impl Error {
         known: impl IntoIterator<Item = &'a str> + Clone,
     ) -> Self {
         let error = Error::input("unknown-name", format!("unknown {what} `{name}`"));
-        match sidql_grammar::suggest::nearest(name, known.clone()) {
-            Some(near) => error.help(format!("did you mean `{near}`?")),
-            None => {
-                let known: Vec<_> = known.into_iter().collect();
-                match known.as_slice() {
-                    [] => error.help(format!("there is no {what} yet")),
-                    names => error.help(format!("known: {}", names.join(", "))),
-                }
+        if let Some(near) = sidql_grammar::suggest::nearest(name, known.clone()) {
+            error.help(format!("did you mean `{near}`?"))
+        } else {
+            let known: Vec<_> = known.into_iter().collect();
+            match known.as_slice() {
+                [] => error.help(format!("there is no {what} yet")),
+                names => error.help(format!("known: {}", names.join(", "))),
             }
         }
     }

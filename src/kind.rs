@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 
 /// What every member of every registry has.
-pub trait Kind: Sync {
+pub(crate) trait Kind: Sync {
     /// The name typed after `USING`, in lower case.
     fn name(&self) -> &'static str;
     /// One sentence for `SHOW KINDS`: what it is and where it comes from.
@@ -13,7 +13,7 @@ pub trait Kind: Sync {
 /// Finds a member by name; an unknown name is answered with the nearest known one.
 ///
 /// `what` is the word for the registry in errors, for example `quantizer`.
-pub fn find<K: Kind + ?Sized>(
+pub(crate) fn find<K: Kind + ?Sized>(
     registry: &'static [&'static K],
     what: &str,
     name: &str,

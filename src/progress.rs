@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// A handle on one piece of running work, shared by the work and by whoever watches it.
 #[derive(Clone, Debug, Default)]
-pub struct Progress {
+pub(crate) struct Progress {
     shared: Arc<Shared>,
 }
 
@@ -48,12 +48,12 @@ pub struct Snapshot {
 
 impl Progress {
     /// Progress that nobody watches.
-    pub fn silent() -> Self {
+    pub(crate) fn silent() -> Self {
         Progress::default()
     }
 
     /// Begins a stage of `total` steps (0 where unknown).
-    pub fn stage(&self, name: impl Into<String>, total: u64) {
+    pub(crate) fn stage(&self, name: impl Into<String>, total: u64) {
         let mut stage = self.lock();
         stage.name = name.into();
         stage.started = Some(Instant::now());
@@ -62,12 +62,12 @@ impl Progress {
     }
 
     /// Counts `steps` more as done.
-    pub fn advance(&self, steps: u64) {
+    pub(crate) fn advance(&self, steps: u64) {
         self.shared.done.fetch_add(steps, Ordering::Relaxed);
     }
 
     /// Notes the latest figure under a name.
-    pub fn note(&self, name: &str, figure: f64) {
+    pub(crate) fn note(&self, name: &str, figure: f64) {
         let mut stage = self.lock();
         match stage.notes.iter_mut().find(|(known, _)| known == name) {
             Some((_, slot)) => *slot = figure,
@@ -76,22 +76,22 @@ impl Progress {
     }
 
     /// Fails with a cancelled error once a stop was requested. Call it at least ten times a second.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.stopping() { Err(Error::cancelled()) } else { Ok(()) }
     }
 
     /// Whether a stop was requested.
-    pub fn stopping(&self) -> bool {
+    pub(crate) fn stopping(&self) -> bool {
         self.shared.stop.load(Ordering::Relaxed)
     }
 
     /// Asks the work to stop at its next check.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
     }
 
     /// What there is to see now.
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let stage = self.lock();
         Snapshot {
             stage: stage.name.clone(),
@@ -109,7 +109,7 @@ impl Progress {
 }
 
 /// Where long work saves its place. One slot, replaced whole at each save.
-pub trait Checkpoint {
+pub(crate) trait Checkpoint {
     /// The last saved state, if the work began before.
     fn load(&self) -> Result<Option<Vec<u8>>>;
     /// Replaces the saved state, durably.
@@ -118,10 +118,12 @@ pub trait Checkpoint {
     fn due(&self) -> bool;
 }
 
-/// A checkpoint that is never kept: for work too short to resume, and for tests.
+/// A checkpoint that is never kept.
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Unsaved;
+pub(crate) struct Unsaved;
 
+#[cfg(test)]
 impl Checkpoint for Unsaved {
     fn load(&self) -> Result<Option<Vec<u8>>> {
         Ok(None)

@@ -12,7 +12,7 @@ mod spread;
 
 use rayon::prelude::*;
 
-pub(crate) use beam::{Trace, TraceBeam, TraceLevel};
+pub(crate) use beam::Trace;
 pub(crate) use mask::Allowed;
 pub(crate) use place::{Placed, places};
 

@@ -12,8 +12,8 @@ use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use report::{Credit, Figure, Report};
-pub(crate) use split::{Case, Split, training};
+pub(crate) use report::Report;
+pub(crate) use split::{Case, Split};
 
 use crate::decode::{Allowed, Placed, Request, Source, places};
 use crate::error::{Error, Kind, Result};

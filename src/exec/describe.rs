@@ -25,7 +25,7 @@ pub(crate) fn describe(context: &Context<'_>, what: &Describe) -> Result<Outcome
     Ok(Outcome::Rows(match what {
         Describe::Relation(what) => columns(context, *what)?,
         Describe::Codebook(codebook, generation) => {
-            describe_codebook(codebook, generation.as_ref())?
+            describe_codebook(context, codebook, generation.as_ref())?
         }
         Describe::Policy(card) => policy(context, card)?,
         Describe::Kind(name) => kind(name)?,
@@ -93,7 +93,11 @@ impl Facts {
     }
 }
 
-fn describe_codebook(codebook: &Codebook, generation: Option<&Generation>) -> Result<Rows> {
+fn describe_codebook(
+    context: &Context<'_>,
+    codebook: &Codebook,
+    generation: Option<&Generation>,
+) -> Result<Rows> {
     let mut facts = Facts::new();
     facts.add("codebook", codebook.name.as_str());
     facts.add("kind", codebook.kind.as_str());
@@ -109,6 +113,8 @@ fn describe_codebook(codebook: &Codebook, generation: Option<&Generation>) -> Re
     facts.add("state", if published { "published" } else { generation.state.name() });
     facts.add("made", format_ms(generation.created_ms));
     facts.add("items", generation.items);
+    let index = context.engine.cache.index(context.view()?, generation.number)?;
+    facts.add("prefixes", index.trie.nodes() - 1);
     let health: Health = serde_json::from_str(&generation.health)
         .map_err(|error| Error::internal(format!("stored health is damaged: {error}")))?;
     for (at, level) in health.levels.iter().enumerate() {
@@ -213,6 +219,7 @@ fn options_of(registry: &str, name: &str) -> Result<Map<String, Json>> {
         "quantizer" => (find(crate::quantize::KINDS, registry, name)?.config)(&[]),
         "policy" => (find(crate::policy::KINDS, registry, name)?.config)(&[]),
         "objective" => (find(crate::train::OBJECTIVES, registry, name)?.config)(&[]),
+        "format" => (find(crate::format::FORMATS, registry, name)?.defaults)(),
         _ => Ok(Map::new()),
     }
 }
@@ -249,12 +256,11 @@ fn children(
     if prefix.len() >= generation.levels as usize {
         return Ok(());
     }
-    let mut sizes: HashMap<u16, u64> = HashMap::new();
-    for row in sids::items_under(context.view()?, generation.number, prefix)? {
-        let (sid, _) = row?;
-        *sizes.entry(sid.codes()[prefix.len()]).or_default() += 1;
-    }
-    let mut sizes: Vec<(u16, u64)> = sizes.into_iter().collect();
+    let index = context.engine.cache.index(context.view()?, generation.number)?;
+    let Some(node) = index.trie.node_of(prefix) else { return Ok(()) };
+    let (codes, first) = index.trie.children(node);
+    let mut sizes: Vec<(u16, usize)> =
+        codes.iter().zip(first..).map(|(code, child)| (*code, index.trie.count(child))).collect();
     sizes.sort_by_key(|(code, size)| (std::cmp::Reverse(*size), *code));
     facts.add("children", sizes.len());
     for (code, size) in sizes.iter().take(EXAMPLES) {

@@ -148,7 +148,7 @@ pub(crate) fn execute(context: &mut Context<'_>, plan: Plan) -> Result<Outcome> 
         Plan::Delete(delete) => write::delete(context, &delete),
         Plan::Import { spec, background } => copy::import(context, &spec, background),
         Plan::Export(export) => copy::export(context, &export),
-        Plan::Enrich(enrich) => launch::enrich(context, enrich),
+        Plan::Enrich(enrich) => launch::enrich(context, *enrich),
         Plan::Launch { spec, background } => launch::launch(context, &spec, background),
         Plan::CreateCodebook(codebook) => define::create_codebook(context, &codebook),
         Plan::Publish { generation, said } => define::publish(context, generation, said),

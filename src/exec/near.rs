@@ -1,13 +1,13 @@
 //! NEAR: items ranked by how alike their vectors are to a target, within what the predicate accepts.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use sidql_storage::{ItemNo, Space, embeddings, items, sids};
 
 use super::row::{Fetch, Known};
 use super::select::{self, Reading};
 use crate::error::{Error, Result};
-use crate::index::flat::{self, Likeness};
+use crate::index::flat;
 use crate::plan::select::{Near, Select, Target};
 use crate::value::{Row, Sid};
 
@@ -44,7 +44,7 @@ fn allowed(reading: Reading<'_>, plan: &Select) -> Result<Option<Set>> {
     Ok(Some(Set(select::numbers(reading, plan)?.into_iter().collect())))
 }
 
-struct Set(std::collections::HashSet<ItemNo>);
+struct Set(HashSet<ItemNo>);
 
 impl Set {
     fn contains(&self, item: ItemNo) -> bool {
@@ -87,7 +87,7 @@ fn nearest(
             bits[row / 64] |= 1 << (row % 64);
         }
     }
-    let found = flat::nearest(&data, vector, wanted, Likeness::Cosine, Some(&bits));
+    let found = flat::nearest(&data, vector, wanted, Some(&bits));
     Ok(found.into_iter().map(|(row, score)| (numbers[row as usize], score)).collect())
 }
 
@@ -105,7 +105,7 @@ fn by_sid(
     let target = index.artefact.reconstruct(&sid.codes()[..shared]);
     let allowed = allowed(reading, plan)?;
     let mut ranked: Vec<(ItemNo, f32)> = Vec::new();
-    let mut taken: HashMap<ItemNo, ()> = HashMap::new();
+    let mut taken: HashSet<ItemNo> = HashSet::new();
     for levels in (0..=sid.levels()).rev() {
         if ranked.len() >= wanted {
             break;
@@ -113,9 +113,7 @@ fn by_sid(
         let mut fresh = Vec::new();
         for row in sids::items_under(reading.view, generation, &sid.codes()[..levels])? {
             let (_, item) = row?;
-            if allowed.as_ref().is_none_or(|set| set.contains(item))
-                && taken.insert(item, ()).is_none()
-            {
+            if allowed.as_ref().is_none_or(|set| set.contains(item)) && taken.insert(item) {
                 fresh.push(item);
             }
         }

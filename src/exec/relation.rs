@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value as Json;
 use sidql_storage::{
     View, codebooks, evaluations, generations, histories, items, jobs, policies, spaces, users,
 };
@@ -226,16 +227,23 @@ fn evaluation_rows(view: &dyn View) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for one in evaluations::all(view)? {
         let generation = one.generation.map(|no| generations::get(view, no)).transpose()?.flatten();
-        rows.push(vec![
-            one.number.into(),
-            one.policy.into(),
-            one.split.into(),
-            one.users.into(),
-            one.metrics.into(),
+        let metrics: Json = serde_json::from_str(&one.metrics).unwrap_or_default();
+        let mut row: Row =
+            vec![one.number.into(), one.policy.into(), one.split.into(), one.users.into()];
+        // The columns between `users` and `generation` are named like the stored figures.
+        let columns = Relation::Evaluations.columns().iter().map(|(name, _)| *name);
+        row.extend(
+            columns
+                .filter(|name| name.contains('@'))
+                .map(|name| Value::from(metrics[name]["mean"].as_f64())),
+        );
+        row.extend([
             generation.map(|generation| generation.ordinal).into(),
             format_ms(one.created_ms).into(),
+            one.metrics.into(),
             one.config.into(),
         ]);
+        rows.push(row);
     }
     Ok(rows)
 }

@@ -1,12 +1,12 @@
 //! SHOW: lists.
 
-use sidql_grammar::ast::Show;
 use sidql_storage::{histories, items, users};
 
 use super::{Context, Outcome, relation};
 use crate::error::Result;
 use crate::kind::Kind;
 use crate::options;
+use crate::plan::Show;
 use crate::plan::relation::Relation;
 use crate::settings::MEANINGS;
 use crate::value::{Row, Rows, Value};

@@ -7,15 +7,6 @@ use rayon::prelude::*;
 
 use super::product::dot;
 
-/// How likeness is measured; higher is nearer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Likeness {
-    /// The cosine of the angle; 0 where either vector is zero.
-    Cosine,
-    /// The inner product.
-    Inner,
-}
-
 /// Rows that one core compares before it takes the next block.
 const BLOCK_ROWS: usize = 4096;
 
@@ -40,7 +31,8 @@ impl PartialOrd for Found {
     }
 }
 
-/// The `k` rows of a row-major matrix that are nearest to the query, the nearest first, with their scores.
+/// The `k` rows of a row-major matrix whose cosines to the query are highest, the
+/// nearest first, with the cosines (0 where either vector is zero).
 ///
 /// `allowed` has a bit for each row (bit `row % 64` of word `row / 64`); rows past its end are left out.
 /// Equal scores are ordered by row. Rows whose score is not a number are left out.
@@ -48,7 +40,6 @@ pub(crate) fn nearest(
     rows: &[f32],
     query: &[f32],
     k: usize,
-    likeness: Likeness,
     allowed: Option<&[u64]>,
 ) -> Vec<(u32, f32)> {
     let dim = query.len();
@@ -57,12 +48,9 @@ pub(crate) fn nearest(
     }
     debug_assert_eq!(rows.len() % dim, 0);
     let query_norm = dot(query, query).sqrt();
-    let score = |row: &[f32]| match likeness {
-        Likeness::Inner => dot(row, query),
-        Likeness::Cosine => {
-            let norm = dot(row, row).sqrt() * query_norm;
-            if norm > 0.0 { dot(row, query) / norm } else { 0.0 }
-        }
+    let score = |row: &[f32]| {
+        let norm = dot(row, row).sqrt() * query_norm;
+        if norm > 0.0 { dot(row, query) / norm } else { 0.0 }
     };
     let is_allowed = |row: usize| {
         allowed
@@ -113,7 +101,6 @@ mod tests {
         rows: &[f32],
         query: &[f32],
         k: usize,
-        likeness: Likeness,
         allowed: impl Fn(usize) -> bool,
     ) -> Vec<(u32, f32)> {
         let norm = |v: &[f32]| dot(v, v).sqrt();
@@ -123,11 +110,8 @@ mod tests {
             .filter(|(row, _)| allowed(*row))
             .map(|(row, vector)| {
                 let inner = dot(vector, query);
-                let score = match likeness {
-                    Likeness::Inner => inner,
-                    Likeness::Cosine if norm(vector) * norm(query) == 0.0 => 0.0,
-                    Likeness::Cosine => inner / (norm(vector) * norm(query)),
-                };
+                let norms = norm(vector) * norm(query);
+                let score = if norms == 0.0 { 0.0 } else { inner / norms };
                 (row as u32, score)
             })
             .collect();
@@ -143,24 +127,22 @@ mod tests {
             query in prop::collection::vec(-3i8..4, 4),
             words in prop::collection::vec(any::<u64>(), 0..3),
             k in 0usize..30,
-            cosine: bool,
             masked: bool,
         ) {
             let mut rows: Vec<f32> = data.iter().map(|x| f32::from(*x)).collect();
             rows.truncate(rows.len() / 4 * 4);
             let query: Vec<f32> = query.iter().map(|x| f32::from(*x)).collect();
-            let likeness = if cosine { Likeness::Cosine } else { Likeness::Inner };
             let is_allowed =
                 |row: usize| !masked || row / 64 < words.len() && words[row / 64] >> (row % 64) & 1 == 1;
-            let found = nearest(&rows, &query, k, likeness, masked.then_some(&words[..]));
-            prop_assert_eq!(found, naive(&rows, &query, k, likeness, is_allowed));
+            let found = nearest(&rows, &query, k, masked.then_some(&words[..]));
+            prop_assert_eq!(found, naive(&rows, &query, k, is_allowed));
         }
     }
 
     #[test]
     fn blocks_are_merged() {
         let rows: Vec<f32> = (0..3 * BLOCK_ROWS).map(|row| (row % 1000) as f32).collect();
-        let found = nearest(&rows, &[1.0], 3, Likeness::Inner, None);
+        let found = nearest(&rows, &[1.0], 3, None);
         assert_eq!(found, [(999, 999.0), (1999, 999.0), (2999, 999.0)]);
     }
 }

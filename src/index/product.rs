@@ -29,11 +29,6 @@ impl Transposed {
         }
         Transposed { data, dim, columns }
     }
-
-    /// The number of vectors.
-    pub(crate) fn columns(&self) -> usize {
-        self.columns
-    }
 }
 
 /// Writes the inner product of every row (of `right.dim` components) with every vector of `right` into `out`,

@@ -55,35 +55,6 @@ impl Trie {
         Trie::of_order(catalogue, sorted(catalogue))
     }
 
-    /// The trie after items have left and entered; the others keep their codes.
-    ///
-    /// `removed` are positions of the catalogue that this trie was built from, `added` are positions of
-    /// `catalogue`, the one after the change; both ascending. Nothing is sorted again but `added`.
-    pub(crate) fn with_changes(
-        &self,
-        catalogue: &Catalogue,
-        removed: &[u32],
-        added: &[u32],
-    ) -> Self {
-        debug_assert_eq!(self.order.len() - removed.len() + added.len(), catalogue.len());
-        let moved = moved(self.order.len(), removed, catalogue.len(), added);
-        let mut added = added.to_vec();
-        let key = |position: u32| (catalogue.codes_of(position), position);
-        added.sort_unstable_by(|a, b| key(*a).cmp(&key(*b)));
-
-        let mut order = Vec::with_capacity(catalogue.len());
-        let mut added = added.into_iter().peekable();
-        let stayed = self.order.iter().map(|old| moved[*old as usize]).filter(|new| *new != NONE);
-        for position in stayed {
-            while let Some(new) = added.next_if(|new| key(*new) < key(position)) {
-                order.push(new);
-            }
-            order.push(position);
-        }
-        order.extend(added);
-        Trie::of_order(catalogue, order)
-    }
-
     /// The number of levels below the root.
     pub(crate) fn levels(&self) -> usize {
         self.begins.len().saturating_sub(2)
@@ -276,23 +247,6 @@ fn sorted(catalogue: &Catalogue) -> Vec<u32> {
     order
 }
 
-/// Where each old position went, `NONE` for the removed: catalogues are ascending, so those that stayed keep
-/// their order.
-fn moved(before: usize, removed: &[u32], after: usize, added: &[u32]) -> Vec<u32> {
-    let without = |len: usize, skipped: &[u32]| {
-        let mut stays = vec![true; len];
-        for &position in skipped {
-            stays[position as usize] = false;
-        }
-        (0..len as u32).filter(move |position| stays[*position as usize])
-    };
-    let mut moved = vec![NONE; before];
-    for (old, new) in without(before, removed).zip(without(after, added)) {
-        moved[old as usize] = new;
-    }
-    moved
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -361,34 +315,6 @@ mod tests {
                 prop_assert_eq!(Some(trie.leaf(position)), trie.node_of(sid));
             }
         }
-
-        #[test]
-        fn changes_give_the_trie_of_the_new_catalogue(
-            (sizes, sids) in sids(),
-            fates in prop::collection::vec(0..3_u8, 60),
-        ) {
-            // Of all items, some were there and leave, some enter, the others stay.
-            let fate = |fate: u8| (0..sids.len()).filter(move |at| fates[*at] == fate).collect();
-            let (leave, enter): (Vec<usize>, Vec<usize>) = (fate.clone()(0), fate(1));
-            let side = |without: &[usize]| {
-                let stay = (0..sids.len()).filter(|at| !without.contains(at));
-                stay.collect::<Vec<usize>>()
-            };
-            let (before, after) = (side(&enter), side(&leave));
-            let make = |kept: &[usize]| {
-                let items = kept.iter().map(|at| *at as u64).collect();
-                let codes = kept.iter().flat_map(|at| sids[*at].clone()).collect();
-                Catalogue::new(items, sizes.clone(), codes)
-            };
-            let positions = |of: &[usize], side: &[usize]| -> Vec<u32> {
-                of.iter().map(|at| side.binary_search(at).unwrap() as u32).collect()
-            };
-            let removed = positions(&leave, &before);
-            let added = positions(&enter, &after);
-            let after = make(&after);
-            let trie = Trie::build(&make(&before)).with_changes(&after, &removed, &added);
-            prop_assert_eq!(trie, Trie::build(&after));
-        }
     }
 
     #[test]
@@ -422,9 +348,5 @@ mod tests {
         let begun = Instant::now();
         let trie = Trie::build(&catalogue);
         eprintln!("built: {:?}, {} nodes", begun.elapsed(), trie.nodes());
-        let begun = Instant::now();
-        let changed = trie.with_changes(&catalogue, &[5], &[5]);
-        eprintln!("changed: {:?}", begun.elapsed());
-        assert_eq!(changed, trie);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sidql_storage::JobNo;
 
 use super::Answer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::progress::{Progress, Snapshot};
 
 /// A hold on a job of this process. Cheap to clone.
@@ -55,7 +55,7 @@ impl JobHandle {
     /// The error that ended it.
     pub fn wait(&self) -> Result<String> {
         loop {
-            if let Some(answer) = self.wait_for(Duration::from_secs(3600)) {
+            if let Some(answer) = self.wait_for(Duration::from_hours(1)) {
                 return answer.map(|answer| answer.message);
             }
         }
@@ -77,9 +77,5 @@ impl JobHandle {
         let mut slot = self.end.answer.lock().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(answer);
         self.end.changed.notify_all();
-    }
-
-    pub(crate) fn closed() -> Error {
-        Error::new(crate::error::Kind::Retry, "closed", "the database is being closed")
     }
 }

@@ -80,7 +80,7 @@ pub(crate) fn finish(
         Err(error) if error.is_cancelled() => job.state = JobState::Cancelled,
         Err(error) => {
             job.state = JobState::Failed;
-            job.message = error.message().to_owned();
+            error.message().clone_into(&mut job.message);
             job.error = Some(error.to_string());
         }
     }

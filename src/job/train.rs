@@ -126,7 +126,9 @@ pub(crate) fn data_hash(ground: &Ground, histories: &[Vec<u32>]) -> u64 {
     }
     for history in histories {
         hasher.write_u64(history.len() as u64);
-        history.iter().for_each(|position| hasher.write_u32(*position));
+        for position in history {
+            hasher.write_u32(*position);
+        }
     }
     hasher.finish()
 }
@@ -134,18 +136,17 @@ pub(crate) fn data_hash(ground: &Ground, histories: &[Vec<u32>]) -> u64 {
 fn said(spec: &Spec, report: &Report, bytes: usize) -> String {
     let seconds = report.seconds;
     let size = grouped(bytes.div_ceil(1024) as u64);
-    match report.epochs.last() {
-        None => format!("policy `{}` fitted in {seconds:.1} s, {size} KiB", spec.policy),
-        Some(_) => {
-            let best = report.best_epoch.checked_sub(1).and_then(|at| report.epochs.get(at));
-            let loss = best.and_then(|epoch| epoch.validation_loss);
-            let loss = loss.map_or(String::new(), |loss| format!(", validation loss {loss:.4}"));
-            format!(
-                "policy `{}` trained for {} epochs in {seconds:.0} s, best epoch {}{loss}, {size} KiB",
-                spec.policy,
-                report.epochs.len(),
-                report.best_epoch,
-            )
-        }
+    if report.epochs.is_empty() {
+        format!("policy `{}` fitted in {seconds:.1} s, {size} KiB", spec.policy)
+    } else {
+        let best = report.best_epoch.checked_sub(1).and_then(|at| report.epochs.get(at));
+        let loss = best.and_then(|epoch| epoch.validation_loss);
+        let loss = loss.map_or(String::new(), |loss| format!(", validation loss {loss:.4}"));
+        format!(
+            "policy `{}` trained for {} epochs in {seconds:.0} s, best epoch {}{loss}, {size} KiB",
+            spec.policy,
+            report.epochs.len(),
+            report.best_epoch,
+        )
     }
 }

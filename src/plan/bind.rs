@@ -83,12 +83,11 @@ impl<'a> Catalog<'a> {
 
     /// A codebook by name.
     pub(crate) fn codebook(&self, name: &str) -> Result<Codebook> {
-        match codebooks::get(self.view, name)? {
-            Some(codebook) => Ok(codebook),
-            None => {
-                let all = codebooks::all(self.view)?;
-                Err(Error::unknown("codebook", name, all.iter().map(|one| one.name.as_str())))
-            }
+        if let Some(codebook) = codebooks::get(self.view, name)? {
+            Ok(codebook)
+        } else {
+            let all = codebooks::all(self.view)?;
+            Err(Error::unknown("codebook", name, all.iter().map(|one| one.name.as_str())))
         }
     }
 
@@ -140,17 +139,13 @@ impl<'a> Catalog<'a> {
 
     /// An embedding space by name.
     pub(crate) fn space(&self, name: &str) -> Result<Space> {
-        match spaces::get(self.view, name)? {
-            Some(space) => Ok(space),
-            None => {
-                let all = spaces::all(self.view)?;
-                let error = Error::unknown(
-                    "embedding space",
-                    name,
-                    all.iter().map(|one| one.name.as_str()),
-                );
-                Err(if all.is_empty() { error.help("ENRICH items BY text;") } else { error })
-            }
+        if let Some(space) = spaces::get(self.view, name)? {
+            Ok(space)
+        } else {
+            let all = spaces::all(self.view)?;
+            let error =
+                Error::unknown("embedding space", name, all.iter().map(|one| one.name.as_str()));
+            Err(if all.is_empty() { error.help("ENRICH items BY text;") } else { error })
         }
     }
 
@@ -173,12 +168,11 @@ impl<'a> Catalog<'a> {
 
     /// A policy by name.
     pub(crate) fn policy(&self, name: &str) -> Result<PolicyCard> {
-        match policies::get(self.view, name)? {
-            Some(policy) => Ok(policy),
-            None => {
-                let all = policies::all(self.view)?;
-                Err(Error::unknown("policy", name, all.iter().map(|one| one.name.as_str())))
-            }
+        if let Some(policy) = policies::get(self.view, name)? {
+            Ok(policy)
+        } else {
+            let all = policies::all(self.view)?;
+            Err(Error::unknown("policy", name, all.iter().map(|one| one.name.as_str())))
         }
     }
 

@@ -99,20 +99,19 @@ pub(crate) fn stored(config: &str) -> Result<Map<String, Json>> {
 /// Resolves PUBLISH CODEBOOK; without a generation, the newest complete one.
 pub(crate) fn publish_codebook(catalog: &Catalog<'_>, publish: &ast::GenerationOf) -> Result<Plan> {
     let (codebook, generation) = generation_of(catalog, publish)?;
-    let (number, ordinal) = match generation {
-        Some(known) => known,
-        None => {
-            let newest = generations::of(catalog.view, &codebook.name)?
-                .into_iter()
-                .rfind(|one| one.state == sidql_storage::GenerationState::Ready);
-            let newest = newest.ok_or_else(|| {
-                let message = format!("codebook `{}` has no generation to publish", codebook.name);
-                Error::input("unknown-generation", message)
-                    .help(format!("REBUILD CODEBOOK {};", codebook.name))
-                    .at(publish.codebook.span.clone())
-            })?;
-            (newest.number, newest.ordinal)
-        }
+    let (number, ordinal) = if let Some(known) = generation {
+        known
+    } else {
+        let newest = generations::of(catalog.view, &codebook.name)?
+            .into_iter()
+            .rfind(|one| one.state == sidql_storage::GenerationState::Ready);
+        let newest = newest.ok_or_else(|| {
+            let message = format!("codebook `{}` has no generation to publish", codebook.name);
+            Error::input("unknown-generation", message)
+                .help(format!("REBUILD CODEBOOK {};", codebook.name))
+                .at(publish.codebook.span.clone())
+        })?;
+        (newest.number, newest.ordinal)
     };
     let said = format!("generation {ordinal} of `{}` is published", codebook.name);
     Ok(Plan::Publish { generation: number, said })

@@ -21,7 +21,8 @@ pub(crate) mod show;
 pub(crate) mod train;
 pub(crate) mod write;
 
-use sidql_grammar::ast::{self, Statement};
+pub(crate) use sidql_grammar::ast::Show;
+use sidql_grammar::ast::Statement;
 use sidql_storage::JobNo;
 
 use crate::error::{Error, Result};
@@ -43,7 +44,7 @@ pub(crate) enum Plan {
     /// Rows into a file.
     Export(copy::Export),
     /// Some items enriched; which ones is known when the filter has run.
-    Enrich(enrich::Enrich),
+    Enrich(Box<enrich::Enrich>),
     /// Long work.
     Launch { spec: Spec, background: bool },
     /// A new codebook.
@@ -57,11 +58,11 @@ pub(crate) enum Plan {
     /// A policy away.
     DropPolicy(String),
     /// The next items.
-    Recommend(recommend::Recommend),
+    Recommend(Box<recommend::Recommend>),
     /// A plan told, and perhaps run.
     Explain { plan: Box<Plan>, analyze: bool },
     /// A list.
-    Show(ast::Show),
+    Show(Show),
     /// One thing in detail.
     Describe(show::Describe),
     /// The end of a job.
@@ -97,7 +98,7 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
             Plan::Import { spec: copy::plan_from(catalog, copy)?, background: copy.background }
         }
         Statement::CopyTo(copy) => Plan::Export(copy::plan_to(catalog, copy)?),
-        Statement::Enrich(enrich) => Plan::Enrich(enrich::plan(catalog, enrich)?),
+        Statement::Enrich(enrich) => Plan::Enrich(Box::new(enrich::plan(catalog, enrich)?)),
         Statement::CreateCodebook(create) => {
             Plan::CreateCodebook(define::create_codebook(catalog, create)?)
         }
@@ -115,7 +116,9 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
             background: policy.background,
         },
         Statement::DropPolicy(name) => Plan::DropPolicy(define::policy_name(catalog, name)?),
-        Statement::Recommend(recommend) => Plan::Recommend(recommend::plan(catalog, recommend)?),
+        Statement::Recommend(recommend) => {
+            Plan::Recommend(Box::new(recommend::plan(catalog, recommend)?))
+        }
         Statement::Evaluate(evaluate) => Plan::Launch {
             spec: train::plan_evaluate(catalog, evaluate)?,
             background: evaluate.background,

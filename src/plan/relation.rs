@@ -70,7 +70,7 @@ impl Relation {
 
     /// The columns; those of `items` that every catalogue has.
     pub(crate) fn columns(self) -> &'static [Column] {
-        use Type::{Any, List, Number, Sid, Text};
+        use Type::{List, Number, Sid, Text};
         match self {
             Relation::Items => &[("id", Text)],
             Relation::Interactions => &[
@@ -135,9 +135,17 @@ impl Relation {
                 ("policy", Text),
                 ("split", Text),
                 ("users", Number),
-                ("metrics", Any),
+                ("hr@5", Number),
+                ("hr@10", Number),
+                ("ndcg@5", Number),
+                ("ndcg@10", Number),
+                ("hr@5_sid", Number),
+                ("hr@10_sid", Number),
+                ("ndcg@5_sid", Number),
+                ("ndcg@10_sid", Number),
                 ("generation", Number),
                 ("created", Text),
+                ("metrics", Text),
                 ("config", Text),
             ],
         }
