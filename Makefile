@@ -26,7 +26,7 @@ test: tools lint-tools
 
 tools:
 	@command -v $(CARGO) >/dev/null || { \
-	  echo "cargo is missing: install Rust from https://rustup.rs" >&2; exit 1; }
+	  echo "cargo is missing: install Rust first" >&2; exit 1; }
 	@command -v cc >/dev/null || command -v gcc >/dev/null || { \
 	  echo "a C compiler is missing: apt-get install build-essential" >&2; exit 1; }
 

@@ -28,12 +28,7 @@ use crate::value::Rows;
 /// ```
 #[derive(Clone)]
 pub struct Database {
-    shared: Arc<Shared>,
-}
-
-pub(crate) struct Shared {
-    pub(crate) engine: Engine,
-    pub(crate) file_access: bool,
+    engine: Arc<Engine>,
 }
 
 impl Database {
@@ -65,13 +60,12 @@ impl Database {
         }
         let cache = Arc::new(Cache::default());
         let runner = Runner::new(store.clone(), Arc::clone(&cache));
-        let engine = Engine { store, cache, runner };
-        Ok(Database { shared: Arc::new(Shared { engine, file_access }) })
+        Ok(Database { engine: Arc::new(Engine { store, cache, runner, file_access }) })
     }
 
     /// A session, which has settings and may hold a transaction.
     pub fn session(&self) -> Session {
-        Session::new(Arc::clone(&self.shared))
+        Session::new(Arc::clone(&self.engine))
     }
 
     /// Runs one statement.
@@ -117,12 +111,12 @@ impl Database {
     /// # Errors
     /// The policy is unknown or untrained.
     pub fn recommender(&self, policy: &str) -> Result<Recommender> {
-        Recommender::open(Arc::clone(&self.shared), policy)
+        Recommender::open(Arc::clone(&self.engine), policy)
     }
 
     /// The handle of a job that is queued or running in this process.
     pub fn job(&self, number: u64) -> Option<JobHandle> {
-        self.shared.engine.runner.handle(number)
+        self.engine.runner.handle(number)
     }
 
     /// Stops running work, which can be resumed, and closes the file.
@@ -130,8 +124,8 @@ impl Database {
     /// # Errors
     /// The last write to the file failed.
     pub fn close(self) -> Result<()> {
-        self.shared.engine.runner.close();
-        Ok(self.shared.engine.store.close()?)
+        self.engine.runner.close();
+        Ok(self.engine.store.close()?)
     }
 }
 

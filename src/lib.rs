@@ -38,13 +38,15 @@
 //! A module imports from lower floors only; a test checks it.
 //!
 //! ```text
-//! 10  lib db session recommender complete
-//!  9  exec        runs plans
+//! 12  lib
+//! 11  db          the one shared handle
+//! 10  session recommender
+//!  9  exec        runs plans; complete
 //!  8  plan        names to meaning
 //!  7  job         persisted queue of long work
-//!  6  derive      what follows from an item
-//!  5  cache       what is kept ready; train, eval
-//!  4  decode
+//!  6  train
+//!  5  derive      what follows from an item; eval
+//!  4  decode; cache, what is kept ready
 //!  3  policy quantize enrich metric
 //!  2  index nn format
 //!  1  error value params options settings schema progress device kind clock

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use sidql_storage::{View, histories, items, policies, users};
 
 use crate::cache::Ready;
-use crate::db::Shared;
 use crate::decode::{self, Allowed, Request, Source};
 use crate::error::{Error, Result};
+use crate::exec::Engine;
 use crate::progress::Progress;
 
 /// The beams of a generator, as RECOMMEND has them without options.
@@ -16,14 +16,14 @@ const BEAM: usize = 20;
 /// A policy ready to recommend. Each call sees the file as it is then; new items need no reopening.
 #[derive(Clone)]
 pub struct Recommender {
-    shared: Arc<Shared>,
+    engine: Arc<Engine>,
     policy: String,
 }
 
 impl Recommender {
-    pub(crate) fn open(shared: Arc<Shared>, policy: &str) -> Result<Self> {
-        let recommender = Recommender { shared, policy: policy.to_owned() };
-        recommender.ready(&recommender.shared.engine.store.read()?)?;
+    pub(crate) fn open(engine: Arc<Engine>, policy: &str) -> Result<Self> {
+        let recommender = Recommender { engine, policy: policy.to_owned() };
+        recommender.ready(&recommender.engine.store.read()?)?;
         Ok(recommender)
     }
 
@@ -32,7 +32,7 @@ impl Recommender {
     /// # Errors
     /// The user is unknown.
     pub fn for_user(&self, user: &str, count: usize) -> Result<Vec<(String, f32)>> {
-        let read = self.shared.engine.store.read()?;
+        let read = self.engine.store.read()?;
         let number = users::number(&read, user)?
             .ok_or_else(|| Error::input("unknown-user", format!("there is no user `{user}`")))?;
         let history: Vec<u64> = histories::of(&read, number)?.iter().map(|one| one.item).collect();
@@ -44,7 +44,7 @@ impl Recommender {
     /// # Errors
     /// An item is unknown.
     pub fn after(&self, history: &[&str], count: usize) -> Result<Vec<(String, f32)>> {
-        let read = self.shared.engine.store.read()?;
+        let read = self.engine.store.read()?;
         let number = |id: &&str| {
             items::number(&read, id)?
                 .ok_or_else(|| Error::input("unknown-item", format!("there is no item `{id}`")))
@@ -56,7 +56,7 @@ impl Recommender {
     fn ready(&self, view: &dyn View) -> Result<Arc<Ready>> {
         let card = policies::get(view, &self.policy)?
             .ok_or_else(|| Error::unknown("policy", &self.policy, std::iter::empty()))?;
-        self.shared.engine.cache.policy(view, &card)
+        self.engine.cache.policy(view, &card)
     }
 
     fn top(&self, view: &dyn View, history: &[u64], count: usize) -> Result<Vec<(String, f32)>> {

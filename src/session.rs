@@ -5,9 +5,8 @@ use std::sync::Arc;
 use sidql_storage::{View, Write};
 
 use crate::complete::{self, Completion};
-use crate::db::Shared;
 use crate::error::{Error, Result};
-use crate::exec::{self, Context, JobProgress, Observer, Outcome};
+use crate::exec::{self, Context, Engine, JobProgress, Observer, Outcome};
 use crate::params::Params;
 use crate::plan::bind::Catalog;
 use crate::plan::{self, Plan};
@@ -16,7 +15,7 @@ use crate::settings::Settings;
 
 /// A session: settings, and perhaps an open transaction, which is rolled back when the session goes.
 pub struct Session {
-    shared: Arc<Shared>,
+    engine: Arc<Engine>,
     settings: Settings,
     transaction: Option<Write>,
     observer: Option<Observer>,
@@ -37,9 +36,9 @@ impl Interrupt {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>) -> Self {
         Session {
-            shared,
+            engine,
             settings: Settings::default(),
             transaction: None,
             observer: None,
@@ -62,7 +61,7 @@ impl Session {
         let statement = sidql_grammar::parse(text)?;
         let snapshot = match self.transaction {
             Some(_) => None,
-            None => Some(self.shared.engine.store.read()?),
+            None => Some(self.engine.store.read()?),
         };
         let view: &dyn View = match (&self.transaction, &snapshot) {
             (Some(write), _) => write,
@@ -73,7 +72,7 @@ impl Session {
         self.permit(&plan)?;
         let changes = plan.writes();
         let mut context = Context {
-            engine: &self.shared.engine,
+            engine: &self.engine,
             settings: &mut self.settings,
             transaction: &mut self.transaction,
             snapshot,
@@ -96,11 +95,11 @@ impl Session {
     }
 
     fn permit(&self, plan: &Plan) -> Result<()> {
-        if plan.touches_files() && !self.shared.file_access {
+        if plan.touches_files() && !self.engine.file_access {
             return Err(Error::input("no-file-access", "statements may not name files here")
                 .help("the database was opened without file access (`--safe`)"));
         }
-        if plan.writes() && self.shared.engine.store.is_read_only() {
+        if plan.writes() && self.engine.store.is_read_only() {
             return Err(Error::input("read-only", "the database is open for reading only"));
         }
         Ok(())
@@ -126,7 +125,7 @@ impl Session {
         let names = |view: &dyn View| complete::complete(view, text, cursor);
         match &self.transaction {
             Some(write) => names(write),
-            None => match self.shared.engine.store.read() {
+            None => match self.engine.store.read() {
                 Ok(read) => names(&read),
                 Err(_) => Completion::default(),
             },

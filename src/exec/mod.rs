@@ -81,6 +81,8 @@ pub(crate) struct Engine {
     pub(crate) cache: Arc<Cache>,
     /// The worker of long work.
     pub(crate) runner: Runner,
+    /// Whether statements may name files.
+    pub(crate) file_access: bool,
 }
 
 /// What one statement runs in.

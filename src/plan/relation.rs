@@ -1,6 +1,6 @@
 //! The relations that SELECT reads, with their columns.
 
-use super::expr::Type;
+use super::expr::Type::{self, List, Number, Sid, Text};
 use crate::error::{Error, Result};
 
 /// A relation. `items` has the metadata fields beside its own columns; the others are fixed.
@@ -70,84 +70,17 @@ impl Relation {
 
     /// The columns; those of `items` that every catalogue has.
     pub(crate) fn columns(self) -> &'static [Column] {
-        use Type::{List, Number, Sid, Text};
         match self {
-            Relation::Items => &[("id", Text)],
-            Relation::Interactions => &[
-                ("user", Text),
-                ("item", Text),
-                ("time", Number),
-                ("kind", Text),
-                ("weight", Number),
-            ],
-            Relation::Users => &[("id", Text), ("interactions", Number)],
-            Relation::Codes => {
-                &[("prefix", Sid), ("level", Number), ("items", Number), ("children", Number)]
-            }
-            Relation::Codebooks => &[
-                ("name", Text),
-                ("kind", Text),
-                ("space", Text),
-                ("published", Number),
-                ("generations", Number),
-                ("config", Text),
-            ],
-            Relation::Generations => &[
-                ("codebook", Text),
-                ("generation", Number),
-                ("state", Text),
-                ("kind", Text),
-                ("levels", Number),
-                ("sizes", List),
-                ("items", Number),
-                ("created", Text),
-            ],
-            Relation::Policies => &[
-                ("name", Text),
-                ("kind", Text),
-                ("codebook", Text),
-                ("generation", Number),
-                ("state", Text),
-                ("trained", Text),
-                ("config", Text),
-            ],
-            Relation::Spaces => &[
-                ("name", Text),
-                ("dim", Number),
-                ("vectors", Number),
-                ("encoder", Text),
-                ("created", Text),
-                ("config", Text),
-            ],
-            Relation::Jobs => &[
-                ("job", Number),
-                ("kind", Text),
-                ("state", Text),
-                ("stage", Text),
-                ("done", Number),
-                ("total", Number),
-                ("seconds", Number),
-                ("message", Text),
-                ("statement", Text),
-            ],
-            Relation::Evaluations => &[
-                ("evaluation", Number),
-                ("policy", Text),
-                ("split", Text),
-                ("users", Number),
-                ("hr@5", Number),
-                ("hr@10", Number),
-                ("ndcg@5", Number),
-                ("ndcg@10", Number),
-                ("hr@5_sid", Number),
-                ("hr@10_sid", Number),
-                ("ndcg@5_sid", Number),
-                ("ndcg@10_sid", Number),
-                ("generation", Number),
-                ("created", Text),
-                ("metrics", Text),
-                ("config", Text),
-            ],
+            Relation::Items => ITEMS,
+            Relation::Interactions => INTERACTIONS,
+            Relation::Users => USERS,
+            Relation::Codes => CODES,
+            Relation::Codebooks => CODEBOOKS,
+            Relation::Generations => GENERATIONS,
+            Relation::Policies => POLICIES,
+            Relation::Spaces => SPACES,
+            Relation::Jobs => JOBS,
+            Relation::Evaluations => EVALUATIONS,
         }
     }
 
@@ -159,3 +92,74 @@ impl Relation {
         })
     }
 }
+
+const ITEMS: &[Column] = &[("id", Text)];
+const INTERACTIONS: &[Column] =
+    &[("user", Text), ("item", Text), ("time", Number), ("kind", Text), ("weight", Number)];
+const USERS: &[Column] = &[("id", Text), ("interactions", Number)];
+const CODES: &[Column] =
+    &[("prefix", Sid), ("level", Number), ("items", Number), ("children", Number)];
+const CODEBOOKS: &[Column] = &[
+    ("name", Text),
+    ("kind", Text),
+    ("space", Text),
+    ("published", Number),
+    ("generations", Number),
+    ("config", Text),
+];
+const GENERATIONS: &[Column] = &[
+    ("codebook", Text),
+    ("generation", Number),
+    ("state", Text),
+    ("kind", Text),
+    ("levels", Number),
+    ("sizes", List),
+    ("items", Number),
+    ("created", Text),
+];
+const POLICIES: &[Column] = &[
+    ("name", Text),
+    ("kind", Text),
+    ("codebook", Text),
+    ("generation", Number),
+    ("state", Text),
+    ("trained", Text),
+    ("config", Text),
+];
+const SPACES: &[Column] = &[
+    ("name", Text),
+    ("dim", Number),
+    ("vectors", Number),
+    ("encoder", Text),
+    ("created", Text),
+    ("config", Text),
+];
+const JOBS: &[Column] = &[
+    ("job", Number),
+    ("kind", Text),
+    ("state", Text),
+    ("stage", Text),
+    ("done", Number),
+    ("total", Number),
+    ("seconds", Number),
+    ("message", Text),
+    ("statement", Text),
+];
+const EVALUATIONS: &[Column] = &[
+    ("evaluation", Number),
+    ("policy", Text),
+    ("split", Text),
+    ("users", Number),
+    ("hr@5", Number),
+    ("hr@10", Number),
+    ("ndcg@5", Number),
+    ("ndcg@10", Number),
+    ("hr@5_sid", Number),
+    ("hr@10_sid", Number),
+    ("ndcg@5_sid", Number),
+    ("ndcg@10_sid", Number),
+    ("generation", Number),
+    ("created", Text),
+    ("metrics", Text),
+    ("config", Text),
+];
