@@ -9,6 +9,7 @@ use super::{Context, Outcome, relation, show};
 use crate::clock::format_ms;
 use crate::derive::item_text;
 use crate::error::{Error, Result};
+use crate::job::counted;
 use crate::plan::relation::Relation;
 use crate::plan::show::Describe;
 use crate::quantize::Health;
@@ -267,7 +268,10 @@ fn children(
         let mut child = prefix.to_vec();
         child.push(*code);
         let share = 100.0 * *size as f64 / count as f64;
-        facts.add(format!("child {}", Sid::new(&child)?), format!("{size} items ({share:.1} %)"));
+        facts.add(
+            format!("child {}", Sid::new(&child)?),
+            format!("{} ({share:.1} %)", counted(*size, "item")),
+        );
     }
     Ok(())
 }

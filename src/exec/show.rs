@@ -21,7 +21,7 @@ pub(crate) fn show(context: &Context<'_>, what: Show) -> Result<Outcome> {
         Show::Policies => of(Relation::Policies)?,
         Show::Spaces => of(Relation::Spaces)?,
         Show::Jobs => of(Relation::Jobs)?,
-        Show::Evaluations => of(Relation::Evaluations)?,
+        Show::Evaluations => evaluations(context)?,
         Show::Kinds => kinds(),
         Show::Settings => settings(context)?,
         Show::Space => space(context)?,
@@ -32,6 +32,20 @@ pub(crate) fn show(context: &Context<'_>, what: Show) -> Result<Outcome> {
 fn listed(context: &Context<'_>, what: Relation) -> Result<Rows> {
     let mut rows = Rows::new(what.columns().iter().map(|(name, _)| *name));
     rows.rows = relation::whole(context.reading()?, what)?;
+    Ok(rows)
+}
+
+/// The figures of an evaluation that a person compares; the relation has the rest.
+const FIGURES: &[&str] =
+    &["evaluation", "policy", "split", "users", "hr@5", "hr@10", "ndcg@5", "ndcg@10", "created"];
+
+fn evaluations(context: &Context<'_>) -> Result<Rows> {
+    let all = listed(context, Relation::Evaluations)?;
+    let mut rows = Rows::new(FIGURES.iter().copied());
+    for at in 0..all.len() {
+        let shown = FIGURES.iter().map(|name| all.get(at, name).cloned().unwrap_or(Value::Null));
+        rows.push(shown.collect());
+    }
     Ok(rows)
 }
 

@@ -10,7 +10,7 @@ use super::{Context, Outcome, select};
 use crate::cache::Cache;
 use crate::derive;
 use crate::error::{Error, Result};
-use crate::job::grouped;
+use crate::job::{counted, grouped};
 use crate::plan::relation::Relation;
 use crate::plan::write::{Delete, Insert, NewInteraction, NewItem, Update};
 use crate::value::Row;
@@ -85,11 +85,6 @@ fn insert_interactions(write: &Write, rows: &[NewInteraction]) -> Result<Outcome
         histories::append(write, user, &interactions)?;
     }
     Ok(Outcome::say(counted(rows.len(), "interaction")))
-}
-
-fn counted(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(count as u64))
 }
 
 /// Runs an UPDATE.

@@ -98,3 +98,9 @@ pub(crate) fn grouped(count: u64) -> String {
     }
     text
 }
+
+/// A count and its noun: `1 item`, `12,101 items`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(count as u64))
+}

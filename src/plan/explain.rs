@@ -3,7 +3,6 @@
 use super::Plan;
 use super::expr::Expr;
 use super::recommend::{Decode, History, Recommend};
-use super::scope::Source;
 use super::select::{Access, Select, Target};
 use crate::value::{Sid, Value};
 
@@ -44,7 +43,7 @@ fn select_lines(select: &Select) -> Vec<String> {
     let mut lines = vec![access_line(select)];
     let mut push = |head: String| lines = under(&head, std::mem::take(&mut lines));
     if let Some(filter) = &select.filter {
-        push(format!("filter: {}", Shown(filter, &select.sources)));
+        push(format!("filter: {}", Shown(filter, &select.labels)));
     }
     if let Some(near) = &select.near {
         let target = match &near.target {
@@ -115,7 +114,7 @@ fn recommend_lines(recommend: &Recommend) -> Vec<String> {
 }
 
 /// An expression with its sources named.
-struct Shown<'a>(&'a Expr, &'a [Source]);
+struct Shown<'a>(&'a Expr, &'a [String]);
 
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -124,15 +123,7 @@ impl std::fmt::Display for Shown<'_> {
             Expr::Const(Value::Text(text)) => write!(f, "'{text}'"),
             Expr::Const(Value::Null) => f.write_str("null"),
             Expr::Const(value) => write!(f, "{value}"),
-            Expr::Source(at) => match self.1.get(*at) {
-                Some(Source::Id) => f.write_str("id"),
-                Some(Source::Field(number)) => write!(f, "field {number}"),
-                Some(Source::Sid(_)) => f.write_str("sid"),
-                Some(Source::Embedding(_)) => f.write_str("embedding"),
-                Some(Source::Score) => f.write_str("score"),
-                Some(Source::Column(at)) => write!(f, "column {at}"),
-                None => f.write_str("?"),
-            },
+            Expr::Source(at) => f.write_str(self.1.get(*at).map_or("?", String::as_str)),
             Expr::Not(inner) => write!(f, "not ({})", show(inner)),
             Expr::Negate(inner) => write!(f, "-{}", show(inner)),
             Expr::And(l, r) => write!(f, "{} and {}", show(l), show(r)),

@@ -135,7 +135,7 @@ pub(crate) fn resolve(scope: &mut Scope<'_>, expr: &Spanned<ast::Expr>) -> Resul
     let typed = match &expr.node {
         ast::Expr::Literal(literal) => constant(literal_value(literal, &span)?),
         ast::Expr::Param(param) => constant(scope.params().get(param)?.clone()),
-        ast::Expr::Column(name) => scope.column(name)?,
+        ast::Expr::Column(name) => scope.column(name).map_err(|error| error.at(span))?,
         ast::Expr::Star => {
             return Err(
                 Error::input("misplaced-star", "`*` stands for columns, not for a value").at(span)

@@ -121,7 +121,7 @@ fn shown(catalog: &Catalog<'_>) -> Result<Select> {
         }
     }
     let mut select = select::plan_filter(catalog, None)?;
-    select.sources = scope.into_sources();
+    (select.sources, select.labels) = scope.into_sources();
     select.columns = columns;
     Ok(select)
 }

@@ -31,12 +31,13 @@ pub(crate) struct Scope<'a> {
     relation: Relation,
     scored: bool,
     sources: Vec<Source>,
+    labels: Vec<String>,
 }
 
 impl<'a> Scope<'a> {
     /// A scope over a relation.
     pub(crate) fn new(catalog: &'a Catalog<'a>, relation: Relation) -> Self {
-        Scope { catalog, relation, scored: false, sources: Vec::new() }
+        Scope { catalog, relation, scored: false, sources: Vec::new(), labels: Vec::new() }
     }
 
     /// Lets `score` be a column.
@@ -55,18 +56,32 @@ impl<'a> Scope<'a> {
         self.relation == Relation::Items
     }
 
-    /// The sources collected so far; a row has a value for each.
-    pub(crate) fn into_sources(self) -> Vec<Source> {
-        self.sources
+    /// The sources collected so far, and what they are called; a row has a value for each.
+    pub(crate) fn into_sources(self) -> (Vec<Source>, Vec<String>) {
+        (self.sources, self.labels)
     }
 
     /// The expression that reads a source, which is collected once.
     pub(crate) fn source(&mut self, source: Source) -> Expr {
         let at = self.sources.iter().position(|known| *known == source).unwrap_or_else(|| {
             self.sources.push(source);
+            self.labels.push(self.label(source));
             self.sources.len() - 1
         });
         Expr::Source(at)
+    }
+
+    fn label(&self, source: Source) -> String {
+        let fields = self.catalog.fields();
+        match source {
+            Source::Id => "id",
+            Source::Field(number) => fields.get(number as usize).map_or("?", |field| &field.name),
+            Source::Sid(_) => "sid",
+            Source::Embedding(_) => "embedding",
+            Source::Score => "score",
+            Source::Column(at) => self.relation.columns()[at].0,
+        }
+        .to_owned()
     }
 
     /// A column by name.

@@ -24,6 +24,8 @@ pub(crate) struct Select {
     /// What each row must bring; expressions of `filter`, `keys` and `aggregates` read it, and without
     /// grouping those of `columns` and `order` too.
     pub(crate) sources: Vec<Source>,
+    /// What the sources are called, for `EXPLAIN`.
+    pub(crate) labels: Vec<String>,
     /// The path to the rows.
     pub(crate) access: Access,
     /// What a row must satisfy.
@@ -119,12 +121,13 @@ pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select
     let limit = select.limit.as_ref().map(|n| operand::count(catalog, n, "LIMIT")).transpose()?;
     let offset =
         select.offset.as_ref().map(|n| operand::count(catalog, n, "OFFSET")).transpose()?;
-    let sources = scope.into_sources();
+    let (sources, labels) = scope.into_sources();
     let access = access(catalog, relation, &sources, filter.as_ref())?;
     let expected = expected(catalog.view, relation, &access)?;
     Ok(Select {
         relation,
         sources,
+        labels,
         access,
         filter,
         limit: limit.or(near.as_ref().map(|_| NEAR_LIMIT)),
@@ -145,12 +148,13 @@ pub(crate) fn plan_filter(
     let relation = Relation::Items;
     let mut scope = Scope::new(catalog, relation);
     let filter = filter.map(|f| condition(&mut scope, f)).transpose()?;
-    let sources = scope.into_sources();
+    let (sources, labels) = scope.into_sources();
     let access = access(catalog, relation, &sources, filter.as_ref())?;
     let expected = expected(catalog.view, relation, &access)?;
     Ok(Select {
         relation,
         sources,
+        labels,
         access,
         filter,
         near: None,
@@ -183,7 +187,11 @@ fn plan_columns(scope: &mut Scope<'_>, select: &ast::Select) -> Result<Vec<(Stri
 fn title(column: &ast::SelectColumn) -> String {
     match &column.alias {
         Some(alias) => alias.node.clone(),
-        None => column.expr.node.to_string(),
+        None => match &column.expr.node {
+            // A name is printed quoted where it has to be typed so; the title is the bare name.
+            ast::Expr::Column(name) => name.clone(),
+            other => other.to_string(),
+        },
     }
 }
 
