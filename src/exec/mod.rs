@@ -115,7 +115,12 @@ impl Context<'_> {
 
     /// What a SELECT reads from.
     pub(crate) fn reading(&self) -> Result<Reading<'_>> {
-        Ok(Reading { view: self.view()?, cache: &self.engine.cache, progress: self.progress })
+        Ok(Reading {
+            view: self.view()?,
+            cache: &self.engine.cache,
+            progress: self.progress,
+            runner: &self.engine.runner,
+        })
     }
 
     /// Runs a change in the session's transaction, or in one of its own that is committed.

@@ -41,7 +41,7 @@ pub(crate) fn whole(reading: Reading<'_>, relation: Relation) -> Result<Vec<Row>
         Relation::Generations => generation_rows(view),
         Relation::Policies => policy_rows(view),
         Relation::Spaces => space_rows(view),
-        Relation::Jobs => job_rows(view),
+        Relation::Jobs => job_rows(reading),
         Relation::Evaluations => evaluation_rows(view),
     }
 }
@@ -202,8 +202,15 @@ fn space_rows(view: &dyn View) -> Result<Vec<Row>> {
         .collect())
 }
 
-fn job_rows(view: &dyn View) -> Result<Vec<Row>> {
-    let row = |job: sidql_storage::JobRecord| {
+/// The jobs as the file has them, with the progress of those that run in this process.
+fn job_rows(reading: Reading<'_>) -> Result<Vec<Row>> {
+    let row = |mut job: sidql_storage::JobRecord| {
+        if let Some(handle) = reading.runner.handle(job.number) {
+            let live = handle.snapshot();
+            (job.stage, job.done, job.total) = (live.stage, live.done, live.total);
+            let notes = live.notes.iter().map(|(name, figure)| format!("{name} {figure:.4}"));
+            job.message = notes.collect::<Vec<_>>().join(", ");
+        }
         let seconds = match (job.started_ms, job.finished_ms) {
             (Some(from), Some(to)) => Value::Float((to - from) as f64 / 1000.0),
             _ => Value::Null,
@@ -220,7 +227,7 @@ fn job_rows(view: &dyn View) -> Result<Vec<Row>> {
             job.statement.into(),
         ]
     };
-    Ok(jobs::all(view)?.into_iter().map(row).collect())
+    Ok(jobs::all(reading.view)?.into_iter().map(row).collect())
 }
 
 fn evaluation_rows(view: &dyn View) -> Result<Vec<Row>> {

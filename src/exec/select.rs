@@ -9,6 +9,7 @@ use super::row::{Fetch, Known};
 use super::{group, near, relation};
 use crate::cache::Cache;
 use crate::error::Result;
+use crate::job::Runner;
 use crate::plan::expr::Expr;
 use crate::plan::relation::Relation;
 use crate::plan::select::{Access, Select};
@@ -27,6 +28,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) cache: &'a Cache,
     /// Where an interruption shows.
     pub(crate) progress: &'a Progress,
+    /// Who knows how far running jobs are.
+    pub(crate) runner: &'a Runner,
 }
 
 /// Runs a SELECT.
