@@ -28,6 +28,8 @@ pub(crate) struct Recipe {
     pub(crate) parts: Option<Vec<String>>,
     /// The options of the encoder, or the dimension of the fusion.
     pub(crate) options: Json,
+    /// For `fused`, the source hashes of the spaces that the fusion was fitted on.
+    pub(crate) made_from: Vec<u64>,
 }
 
 /// What the vectors of a space are made from.
@@ -48,8 +50,8 @@ impl Recipe {
     }
 }
 
-/// Makes vectors and codes of new or changed items. Gives the generations that could not take them, by the
-/// name of their codebook.
+/// Makes vectors and codes of new or changed items. Gives the statements that would bring what could not take
+/// them up to date: a fusion or a codebook whose source has been made anew since.
 pub(crate) fn refresh(write: &Write, cache: &Cache, changed: &[ItemNo]) -> Result<Vec<String>> {
     let mut made = spaces::all(write)?;
     made.retain(|space| !is_building(space));
@@ -61,15 +63,33 @@ pub(crate) fn refresh(write: &Write, cache: &Cache, changed: &[ItemNo]) -> Resul
     let mut ordered: Vec<(Recipe, Space)> =
         made.into_iter().map(|space| Ok((Recipe::of(&space)?, space))).collect::<Result<_>>()?;
     ordered.sort_by_key(|(recipe, _)| recipe.stage == Stage::Fused);
-    for batch in changed.chunks(BATCH) {
-        for (recipe, space) in &ordered {
+    let mut remedies = Vec::new();
+    for (recipe, space) in &ordered {
+        if recipe.stage == Stage::Fused && sources(write, recipe)?.is_none() {
+            remedies.push(format!("ENRICH items BY {}", space.name));
+            continue;
+        }
+        for batch in changed.chunks(BATCH) {
             match recipe.stage {
                 Stage::Text => embed_text(write, cache, &schema, recipe, space, batch)?,
                 Stage::Fused => embed_fused(write, cache, recipe, space, batch)?,
             }
         }
     }
-    place_in_all(write, cache, changed)
+    remedies.extend(place_in_all(write, cache, changed)?);
+    Ok(remedies)
+}
+
+/// The spaces that a fusion joins; nothing when one of them is gone or has been made anew since.
+fn sources(view: &dyn View, recipe: &Recipe) -> Result<Option<Vec<Space>>> {
+    let mut found = Vec::new();
+    for (part, hash) in recipe.parts.iter().flatten().zip(&recipe.made_from) {
+        match spaces::get(view, part)? {
+            Some(space) if space.source_hash == *hash => found.push(space),
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(found))
 }
 
 /// Items that are embedded together.
@@ -129,12 +149,7 @@ fn embed_fused(
     batch: &[ItemNo],
 ) -> Result<()> {
     let fusion = cache.fusion(write, space)?;
-    let sources: Vec<Space> = recipe
-        .parts
-        .iter()
-        .flatten()
-        .map(|part| Ok(spaces::must(write, part)?))
-        .collect::<Result<_>>()?;
+    let sources = sources(write, recipe)?.unwrap_or_default();
     let mut fused = Vec::with_capacity(batch.len());
     for number in batch {
         let rows: Vec<Option<Vec<f32>>> = sources
@@ -147,9 +162,9 @@ fn embed_fused(
     Ok(embeddings::put_many(write, &space.name, fused)?)
 }
 
-/// Gives items their SIDs in every generation that stands, and tells which could not take them.
+/// Gives items their SIDs in every generation that stands, and tells what remedies those that could not.
 fn place_in_all(write: &Write, cache: &Cache, changed: &[ItemNo]) -> Result<Vec<String>> {
-    let mut refused = Vec::new();
+    let mut remedies = Vec::new();
     for codebook in codebooks::all(write)? {
         let Some(space) = spaces::get(write, &codebook.space)? else { continue };
         for generation in generations::of(write, &codebook.name)? {
@@ -159,11 +174,11 @@ fn place_in_all(write: &Write, cache: &Cache, changed: &[ItemNo]) -> Result<Vec<
             if generation.source_hash == space.source_hash {
                 place(write, cache, &generation, &space, changed)?;
             } else if codebook.published == Some(generation.number) {
-                refused.push(codebook.name.clone());
+                remedies.push(format!("REBUILD CODEBOOK {}", codebook.name));
             }
         }
     }
-    Ok(refused)
+    Ok(remedies)
 }
 
 /// Gives items their SIDs in one generation. An item keeps its SID while its prefix is the nearest one.

@@ -39,7 +39,7 @@ fn insert_items(write: &Write, cache: &Cache, rows: Vec<NewItem>) -> Result<Outc
         }
         numbers.push(items::insert(write, &Item { id: row.id, fields: row.fields })?);
     }
-    let refused = derive::refresh(write, cache, &numbers)?;
+    let remedies = derive::refresh(write, cache, &numbers)?;
     let mut message = match numbers.as_slice() {
         [one] => match sid_of(write, *one)? {
             Some(sid) => format!("1 item, sid {sid}"),
@@ -47,10 +47,8 @@ fn insert_items(write: &Write, cache: &Cache, rows: Vec<NewItem>) -> Result<Outc
         },
         many => format!("{} items", grouped(many.len() as u64)),
     };
-    for codebook in refused {
-        message += &format!(
-            "; no sid in codebook `{codebook}`, whose space was made anew: REBUILD CODEBOOK {codebook}"
-        );
+    if !remedies.is_empty() {
+        message += &format!("; not encoded by what is out of date: {}", remedies.join("; "));
     }
     Ok(Outcome::say(message))
 }

@@ -207,6 +207,7 @@ fn fused(context: &Context<'_>, spec: &Spec) -> Result<Answer> {
     let parts = parts_of(&read, spec)?;
     let mut spec = spec.clone();
     spec.recipe.parts = Some(parts.iter().map(|space| space.name.clone()).collect());
+    spec.recipe.made_from = parts.iter().map(|space| space.source_hash).collect();
     let numbers: Vec<ItemNo> =
         items::scan(&read, 0)?.map(|row| Ok(row?.0)).collect::<Result<_>>()?;
     let loaded: Vec<Dense> =

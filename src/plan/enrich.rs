@@ -57,7 +57,7 @@ pub(crate) fn plan(catalog: &Catalog<'_>, enrich: &ast::Enrich) -> Result<Enrich
                 None => error,
             })?;
             let options = Json::Object((kind.config)(&given)?);
-            (kind.name, Recipe { stage: Stage::Text, parts, options })
+            (kind.name, Recipe { stage: Stage::Text, parts, options, made_from: Vec::new() })
         }
         "fused" => {
             if let Some(name) = &enrich.using {
@@ -67,7 +67,7 @@ pub(crate) fn plan(catalog: &Catalog<'_>, enrich: &ast::Enrich) -> Result<Enrich
             }
             let options: FusedOptions = crate::options::config(&given)?;
             let options = json!(options);
-            ("fusion", Recipe { stage: Stage::Fused, parts, options })
+            ("fusion", Recipe { stage: Stage::Fused, parts, options, made_from: Vec::new() })
         }
         other => {
             let error = Error::unknown("stage", other, ["text", "fused"]);
