@@ -183,33 +183,24 @@ fn policy(context: &Context<'_>, card: &PolicyCard) -> Result<Rows> {
 }
 
 fn kind(name: &str) -> Result<Rows> {
-    let mut rows = Rows::new(["kind", "option", "default", "what"]);
+    let mut facts = Facts::new();
     let mut known = Vec::new();
     for (registry, members) in show::registries() {
         for member in members {
             known.push(member.name());
             if member.name().eq_ignore_ascii_case(name) {
-                rows.push(vec![
-                    format!("{registry} {}", member.name()).into(),
-                    Value::Null,
-                    Value::Null,
-                    member.summary().into(),
-                ]);
+                facts.add(registry, member.name());
+                facts.add("what", member.summary());
                 for (option, default) in options_of(registry, member.name())? {
-                    rows.push(vec![
-                        Value::Null,
-                        option.into(),
-                        value_of_json(&default),
-                        Value::Null,
-                    ]);
+                    facts.add(format!("option {option}"), value_of_json(&default));
                 }
             }
         }
     }
-    if rows.is_empty() {
-        return Err(Error::unknown("kind", name, known).help("SHOW KINDS lists them"));
+    if facts.0.is_empty() {
+        return Err(Error::unknown("kind", name, known));
     }
-    Ok(rows)
+    Ok(facts.0)
 }
 
 /// The options of a member of a registry, with their defaults.
