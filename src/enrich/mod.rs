@@ -68,7 +68,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::index::flat::{self, Likeness};
+    use crate::index::flat;
     use crate::index::product::dot;
 
     /// Titles about a few things, with some noise.
@@ -147,7 +147,7 @@ mod tests {
                 let (mut same, mut all) = (0, 0);
                 for row in (0..texts.len()).step_by(23) {
                     let query = &vectors[row * dim..(row + 1) * dim];
-                    let near = flat::nearest(&vectors, query, 11, Likeness::Cosine, None);
+                    let near = flat::nearest(&vectors, query, 11, None);
                     for (other, _) in near.into_iter().filter(|(other, _)| *other as usize != row) {
                         all += 1;
                         same += usize::from(categories[other as usize] == categories[row]);

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use report::Report;
-pub(crate) use split::{Case, Split};
+pub(crate) use split::{Case, Split, training};
 
 use crate::decode::{Allowed, Placed, Request, Source, places};
 use crate::error::{Error, Kind, Result};

@@ -147,8 +147,8 @@ fn floor(
     let histories = histories_of(view, ground.catalogue())?;
     let options = Json::Object((kind.config)(&[])?);
     let mut graph = (kind.build)(&options, ground.catalogue(), &device::choose("auto")?, 0)?;
-    let until = Until::Train;
-    let cut: Vec<Vec<u32>> = histories.iter().map(|history| until.cut(history).to_vec()).collect();
+    let cut: Vec<Vec<u32>> =
+        histories.iter().map(|history| eval::training(history).to_vec()).collect();
     if let Policy::Score(graph) = &mut graph {
         graph.fit(ground.catalogue(), &cut, context.progress)?;
     }
