@@ -141,8 +141,10 @@ mod tests {
 
     #[test]
     fn blocks_are_merged() {
-        let rows: Vec<f32> = (0..3 * BLOCK_ROWS).map(|row| (row % 1000) as f32).collect();
-        let found = nearest(&rows, &[1.0], 3, None);
-        assert_eq!(found, [(999, 999.0), (1999, 999.0), (2999, 999.0)]);
+        let rows: Vec<f32> =
+            (0..3 * BLOCK_ROWS).flat_map(|row| [(row % 1000) as f32, 1000.0]).collect();
+        let found: Vec<u32> =
+            nearest(&rows, &[1.0, 0.0], 3, None).into_iter().map(|(row, _)| row).collect();
+        assert_eq!(found, [999, 1999, 2999]);
     }
 }
