@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value as Json};
-
 use super::{Context, Outcome, launch, select};
 use crate::error::Result;
 use crate::format;
@@ -30,19 +28,13 @@ pub(crate) fn import(
 /// Runs a COPY … TO. The file appears under its name when it is complete.
 pub(crate) fn export(context: &mut Context<'_>, export: &Export) -> Result<Outcome> {
     let rows = select::run(context.reading()?, &export.select)?;
-    let mut options = Map::new();
-    for (name, value) in [
-        ("header", export.options.header.map(Json::from)),
-        ("delimiter", export.options.delimiter.clone().map(Json::from)),
-        ("null", export.options.null.clone().map(Json::from)),
-    ] {
-        options.extend(value.map(|value| (name.to_owned(), value)));
-    }
+    let given = &export.options;
+    let options = format::given(given.header, given.delimiter.as_deref(), given.null.as_deref());
     let mut writer = format::create_writer(
         Path::new(&export.file),
         export.options.format.as_deref(),
         &rows.columns,
-        &Json::Object(options),
+        &options,
     )?;
     for (at, row) in rows.rows.iter().enumerate() {
         if at % CHECK_EVERY == 0 {

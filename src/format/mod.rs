@@ -93,6 +93,16 @@ pub(crate) trait Writer: Send {
     fn finish(self: Box<Self>) -> Result<()>;
 }
 
+/// The options of a format that a COPY gave, as `open_reader` and `create_writer` take them; a format refuses those
+/// that it does not have.
+pub(crate) fn given(header: Option<bool>, delimiter: Option<&str>, null: Option<&str>) -> Json {
+    let mut options = Map::new();
+    options.extend(header.map(|header| ("header".to_owned(), Json::from(header))));
+    options.extend(delimiter.map(|delimiter| ("delimiter".to_owned(), Json::from(delimiter))));
+    options.extend(null.map(|null| ("null".to_owned(), Json::from(null))));
+    Json::Object(options)
+}
+
 /// Opens a file for import. The format is the given one, or is told by the extension (before `.gz` or `.zst`);
 /// `options` is an object of options of the format, where missing ones take their defaults.
 pub(crate) fn open_reader(

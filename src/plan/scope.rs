@@ -51,6 +51,11 @@ impl<'a> Scope<'a> {
         self.catalog.params
     }
 
+    /// The relation.
+    pub(crate) fn relation(&self) -> Relation {
+        self.relation
+    }
+
     /// Whether rows have SIDs of generations: those of `items`.
     pub(crate) fn has_sids(&self) -> bool {
         self.relation == Relation::Items

@@ -121,22 +121,14 @@ pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select
     let limit = select.limit.as_ref().map(|n| operand::count(catalog, n, "LIMIT")).transpose()?;
     let offset =
         select.offset.as_ref().map(|n| operand::count(catalog, n, "OFFSET")).transpose()?;
-    let (sources, labels) = scope.into_sources();
-    let access = access(catalog, relation, &sources, filter.as_ref())?;
-    let expected = expected(catalog.view, relation, &access)?;
     Ok(Select {
-        relation,
-        sources,
-        labels,
-        access,
-        filter,
         limit: limit.or(near.as_ref().map(|_| NEAR_LIMIT)),
         near,
         group,
         columns,
         order,
         offset: offset.unwrap_or(0),
-        expected,
+        ..reached(catalog, scope, filter)?
     })
 }
 
@@ -145,9 +137,14 @@ pub(crate) fn plan_filter(
     catalog: &Catalog<'_>,
     filter: Option<&Spanned<ast::Expr>>,
 ) -> Result<Select> {
-    let relation = Relation::Items;
-    let mut scope = Scope::new(catalog, relation);
+    let mut scope = Scope::new(catalog, Relation::Items);
     let filter = filter.map(|f| condition(&mut scope, f)).transpose()?;
+    reached(catalog, scope, filter)
+}
+
+/// The rows that a filter accepts, with the path to them, and nothing done with them yet.
+fn reached(catalog: &Catalog<'_>, scope: Scope<'_>, filter: Option<Expr>) -> Result<Select> {
+    let relation = scope.relation();
     let (sources, labels) = scope.into_sources();
     let access = access(catalog, relation, &sources, filter.as_ref())?;
     let expected = expected(catalog.view, relation, &access)?;

@@ -6,7 +6,7 @@ mod items;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 use sidql_storage::Write;
 
 pub(crate) use interactions::next_time;
@@ -238,16 +238,9 @@ fn each_record(
     mut take: impl FnMut(Record, &mut Faults) -> Result<()>,
 ) -> Result<()> {
     let options = &spec.options;
-    let mut of_format = Map::new();
-    for (name, value) in [
-        ("header", options.header.map(Json::from)),
-        ("delimiter", options.delimiter.clone().map(Json::from)),
-        ("null", options.null.clone().map(Json::from)),
-    ] {
-        of_format.extend(value.map(|value| (name.to_owned(), value)));
-    }
-    let mut reader =
-        format::open_reader(&spec.file, options.format.as_deref(), &Json::Object(of_format))?;
+    let of_format =
+        format::given(options.header, options.delimiter.as_deref(), options.null.as_deref());
+    let mut reader = format::open_reader(&spec.file, options.format.as_deref(), &of_format)?;
     progress.stage(stage, reader.bytes_read().total);
     let mut count = 0;
     while let Some(record) = reader.next() {
