@@ -84,7 +84,7 @@ proptest! {
         let mut naive: BTreeMap<ItemNo, Sid> =
             loaded.into_iter().map(|(item, codes)| (item, Sid::new(&codes).unwrap())).collect();
         sids::load_many(&write, number, naive.clone()).unwrap();
-        let mut revision = 0;
+        let mut revision = generations::must(&write, number).unwrap().revision;
         for change in changes {
             match change {
                 Change::Insert(item, codes) => {
