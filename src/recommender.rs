@@ -54,8 +54,11 @@ impl Recommender {
     }
 
     fn ready(&self, view: &dyn View) -> Result<Arc<Ready>> {
-        let card = policies::get(view, &self.policy)?
-            .ok_or_else(|| Error::unknown("policy", &self.policy, std::iter::empty()))?;
+        let Some(card) = policies::get(view, &self.policy)? else {
+            let all = policies::all(view)?;
+            let known = all.iter().map(|one| one.name.as_str());
+            return Err(Error::unknown("policy", &self.policy, known));
+        };
         self.engine.cache.policy(view, &card)
     }
 

@@ -49,7 +49,8 @@ impl Session {
     /// Runs one statement; a `;` behind it is optional.
     ///
     /// # Errors
-    /// What is wrong with it. An error inside a transaction takes the whole transaction back.
+    /// What is wrong with it. A change that fails while it runs takes its whole transaction back; a statement that
+    /// is refused before it changes anything does not.
     pub fn execute(&mut self, text: &str, params: impl Into<Params>) -> Result<Outcome> {
         let params = params.into();
         let progress = Progress::default();
@@ -82,7 +83,8 @@ impl Session {
         };
         let outcome = exec::execute(&mut context, plan);
         // A change that failed half-way cannot be told from one that did not happen.
-        if outcome.is_err() && changes && self.transaction.take().is_some() {
+        let refused = outcome.as_ref().is_err_and(|error| error.code() == "in-transaction");
+        if outcome.is_err() && changes && !refused && self.transaction.take().is_some() {
             return outcome.map_err(|error| {
                 let help = "the transaction has been rolled back; BEGIN again";
                 let help = error

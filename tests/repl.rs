@@ -261,7 +261,8 @@ fn an_rc_file_does_not_change_a_script() {
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
     let home = tempdir().unwrap();
-    let rows: String = (0..20_000).map(|row| format!("{{\"id\": \"B{row}\"}}\n")).collect();
+    let rows: String =
+        (0..20_000).map(|row| format!("{{\"id\": \"B{row}\"}}\n")).collect::<Vec<_>>().concat();
     fs::write(home.path().join("many.jsonl"), rows).unwrap();
     let made = sidql(home.path(), &["shop.sidql", "-c", "COPY items FROM 'many.jsonl'"]);
     assert_eq!(made.code, Some(0), "{made:?}");
@@ -284,7 +285,8 @@ fn ctrl_c_ends_the_statement_and_the_script() {
         .map(|row| {
             format!("{{\"id\": \"B{row}\", \"title\": \"ball {} {}\"}}\n", row % 97, row % 89)
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     fs::write(home.path().join("many.jsonl"), rows).unwrap();
     let script = "COPY items FROM 'many.jsonl'; ENRICH items BY text USING hash; \
                   CREATE CODEBOOK c USING rq_kmeans ON text WITH (iterations = 100000, tolerance = 0); \

@@ -101,8 +101,11 @@ fn by_sid(
     wanted: usize,
 ) -> Result<Vec<(ItemNo, f32)>> {
     let index = reading.cache.index(reading.view, generation)?;
-    let shared = sid.levels().min(index.artefact.levels());
-    let target = index.artefact.reconstruct(&sid.codes()[..shared]);
+    // The suffix level has no codewords, and a code that is none ends what is known of the place.
+    let sizes = index.artefact.sizes();
+    let known =
+        sid.codes().iter().zip(&sizes).take_while(|(code, size)| usize::from(**code) < **size);
+    let target = index.artefact.reconstruct(&sid.codes()[..known.count()]);
     let allowed = allowed(reading, plan)?;
     let mut ranked: Vec<(ItemNo, f32)> = Vec::new();
     let mut taken: HashSet<ItemNo> = HashSet::new();

@@ -27,11 +27,6 @@ impl Segments {
         self.bounds.len() - 1
     }
 
-    /// The number of rows of all sequences.
-    pub(crate) fn rows(&self) -> usize {
-        self.bounds[self.len()] as usize
-    }
-
     /// The length of the longest sequence.
     pub(crate) fn longest(&self) -> usize {
         self.iter().map(|rows| rows.len()).max().unwrap_or(0)
@@ -106,10 +101,10 @@ pub(super) mod tests {
     #[test]
     fn bounds_and_runs() {
         let segments = Segments::of_lengths([3, 0, 2, 5]);
-        assert_eq!((segments.len(), segments.rows(), segments.longest()), (4, 10, 5));
+        assert_eq!((segments.len(), segments.longest()), (4, 5));
         assert_eq!(segments.iter().collect::<Vec<_>>(), [0..3, 3..3, 3..5, 5..10]);
         let runs: Vec<usize> = segments.runs(4).iter().map(Vec::len).collect();
         assert_eq!(runs, [3, 1]);
-        assert_eq!(Segments::of_lengths([]).rows(), 0);
+        assert_eq!(Segments::of_lengths([]).len(), 0);
     }
 }

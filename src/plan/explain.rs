@@ -4,6 +4,7 @@ use super::Plan;
 use super::expr::Expr;
 use super::recommend::{Decode, History, Recommend};
 use super::select::{Access, Select, Target};
+use crate::job::counted;
 use crate::value::{Sid, Value};
 
 /// The lines of a plan.
@@ -56,31 +57,33 @@ fn select_lines(select: &Select) -> Vec<String> {
     }
     if let Some(group) = &select.group {
         let (keys, aggregates) = (group.keys.len(), group.aggregates.len());
-        push(format!("group: {keys} keys, {aggregates} aggregates"));
+        push(format!("group: {}, {}", counted(keys, "key"), counted(aggregates, "aggregate")));
     }
     if !select.order.is_empty() {
-        push(format!("sort: {} keys", select.order.len()));
+        push(format!("sort: {}", counted(select.order.len(), "key")));
     }
-    if select.limit.is_some() || select.offset > 0 {
-        let limit = select.limit.map_or("all".to_owned(), |limit| limit.to_string());
-        push(format!("limit {limit} offset {}", select.offset));
+    let limit = select.limit.map(|limit| format!("limit {limit}"));
+    let offset = (select.offset > 0).then(|| format!("offset {}", select.offset));
+    let cut: Vec<String> = limit.into_iter().chain(offset).collect();
+    if !cut.is_empty() {
+        push(cut.join(" "));
     }
     lines
 }
 
 fn access_line(select: &Select) -> String {
-    let rows = crate::job::grouped(select.expected);
+    let rows = counted(select.expected as usize, "row");
     match &select.access {
         Access::Scan if select.expected == 0 => format!("scan {}", select.relation.name()),
-        Access::Scan => format!("scan {}: {rows} rows", select.relation.name()),
-        Access::Ids(ids) => format!("look up {} by id: {rows} rows", ids.join(", ")),
+        Access::Scan => format!("scan {}: {rows}", select.relation.name()),
+        Access::Ids(ids) => format!("look up {} by id: {rows}", ids.join(", ")),
         Access::Prefixes { codebook, prefixes, .. } => {
             let shown: Vec<String> = prefixes
                 .iter()
                 .filter_map(|prefix| Sid::new(prefix).ok())
                 .map(|sid| sid.to_string())
                 .collect();
-            format!("range of sids in {codebook} under {}: {rows} rows", shown.join(", "))
+            format!("range of sids in {codebook} under {}: {rows}", shown.join(", "))
         }
     }
 }

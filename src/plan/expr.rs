@@ -253,15 +253,14 @@ fn compare(
     right: &Spanned<ast::Expr>,
 ) -> Result<Expr> {
     if let Some((sid, whole)) = sid_side(scope, left)? {
+        if !matches!(comparison, Comparison::Eq | Comparison::Ne) {
+            return Err(Error::input("unordered", "sids are compared by = and != only")
+                .help("a prefix is a range already: `WHERE prefix = a1.b3`")
+                .at(left.span.clone()));
+        }
         let pattern = pattern_of(scope, right)?;
         let under = Expr::Under { sid: Box::new(sid), patterns: vec![pattern], whole };
-        return match comparison {
-            Comparison::Eq => Ok(under),
-            Comparison::Ne => Ok(Expr::Not(Box::new(under))),
-            _ => Err(Error::input("unordered", "sids are compared by = and != only")
-                .help("a prefix is a range already: `WHERE prefix = a1.b3`")
-                .at(left.span.clone())),
-        };
+        return Ok(if comparison == Comparison::Eq { under } else { Expr::Not(Box::new(under)) });
     }
     let (l, left_type) = resolve(scope, left)?;
     let (r, right_type) = resolve(scope, right)?;

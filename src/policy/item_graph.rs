@@ -26,9 +26,9 @@ use crate::progress::Progress;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     /// The exponent of popularity: 0 favours popular items, 1 rare ones.
-    pub(crate) alpha: f32,
+    pub(crate) alpha: f64,
     /// The weight of each step back in the history, relative to the step after it.
-    pub(crate) decay: f32,
+    pub(crate) decay: f64,
     /// The most steps between two linked items.
     pub(crate) window: usize,
     /// How many of the last items of a history count.
@@ -117,7 +117,7 @@ impl Score for ItemGraph {
     ) -> Result<()> {
         progress.stage("link", catalogue.len() as u64);
         let occurrences = Occurrences::of(catalogue.len(), histories);
-        let alpha = self.config.alpha;
+        let alpha = self.config.alpha as f32;
         let damp: Vec<f32> = (0..catalogue.len() as u32)
             .map(|at| (occurrences.of_item(at).len() as f32).powf(alpha))
             .collect();
@@ -146,7 +146,7 @@ impl Score for ItemGraph {
             for (to, link) in self.graph.row(position) {
                 scores[to as usize] += weight * link;
             }
-            weight *= self.config.decay;
+            weight *= self.config.decay as f32;
         }
     }
 

@@ -97,7 +97,7 @@ impl Artefact {
         self.stack.assign(vectors, progress)
     }
 
-    /// The vectors that rows of codes (`levels()` each, no suffix) stand for, row-major.
+    /// The vector that a SID or a prefix stands for (no suffix code).
     pub(crate) fn reconstruct(&self, codes: &[u16]) -> Vec<f32> {
         self.stack.reconstruct(codes)
     }
@@ -218,7 +218,8 @@ mod tests {
         let vectors = Vectors::new(&data, 2).unwrap();
         let codes = artefact.assign(&vectors, &Progress::silent()).unwrap();
         assert_eq!(codes, [0, 1, 1, 2]);
-        assert_eq!(artefact.reconstruct(&codes), [1.0, 0.0, 4.0, -1.0]);
+        assert_eq!(artefact.reconstruct(&codes[..2]), [1.0, 0.0]);
+        assert_eq!(artefact.reconstruct(&codes[2..]), [4.0, -1.0]);
         let distances = artefact.last_level_distances(&[4.0, 0.0], &[1, 0]);
         assert_eq!(distances, [1.0, 1.0, 1.0]);
         assert_eq!(artefact.code_vector(1, 2), [0.0, -1.0]);

@@ -115,14 +115,10 @@ impl Stack {
         residual
     }
 
-    /// The sum of the codebook vectors of each row of codes (one code for each level), row-major.
+    /// The sum of the codebook vectors of a SID or a prefix, whose codes must be those of the levels.
     pub(crate) fn reconstruct(&self, codes: &[u16]) -> Vec<f32> {
-        let mut out = Vec::with_capacity(codes.len() / self.levels().max(1) * self.dim);
-        for codes in codes.chunks_exact(self.levels().max(1)) {
-            let residual = self.residual(&vec![0.0; self.dim], codes);
-            out.extend(residual.into_iter().map(|x| -x));
-        }
-        out
+        let residual = self.residual(&vec![0.0; self.dim], codes);
+        residual.into_iter().map(|x| -x).collect()
     }
 }
 
