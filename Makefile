@@ -1,5 +1,6 @@
 # make demo   builds the shell and walks through the main job on a sample shop
 # make test   everything that CI runs
+# make bench  the measurements, kept in bench/runs (many minutes)
 #
 # Needed: cargo, a C compiler, make. What else is missing is set up or named.
 
@@ -9,7 +10,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Each crate is compiled once here; what incremental builds keep would only cost time and space.
 export CARGO_INCREMENTAL := 0
 
-.PHONY: demo test tools lint-tools
+.PHONY: demo test bench tools lint-tools
 
 demo: tools
 	$(CARGO) build --release --locked --bin sidql
@@ -23,6 +24,10 @@ test: tools lint-tools
 	$(CARGO) clippy --locked -p sidql --lib --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --exclude sidql-bench --no-deps
 	$(CARGO) test --locked --workspace
+
+bench: tools
+	bench/run.sh prefix
+	bench/run.sh beauty
 
 tools:
 	@command -v $(CARGO) >/dev/null || { \

@@ -8,7 +8,7 @@ use crate::support::process::{command, sidql};
 use crate::support::toy::{code, coded, fill, rows, run};
 
 const DECODER: &str = "CREATE POLICY p USING decoder ON CODEBOOK full WITH (width = 32, heads = 2)";
-const TRAIN: &str = "TRAIN POLICY p USING sft WITH (epochs = 400, patience = 0)";
+const TRAIN: &str = "TRAIN POLICY p USING sft WITH (epochs = 100, patience = 0)";
 
 #[test]
 fn a_job_in_the_background_is_cancelled_within_a_second_and_resumed() {
@@ -22,7 +22,7 @@ fn a_job_in_the_background_is_cancelled_within_a_second_and_resumed() {
     let state = rows(&db, &format!("SELECT state FROM jobs WHERE job = {job}"));
     assert_eq!(state.rows[0][0], "cancelled".into());
     let Outcome::Done { message } = run(&db, &format!("RESUME JOB {job}")) else { panic!() };
-    assert!(message.contains("400 epochs"), "{message}");
+    assert!(message.contains("100 epochs"), "{message}");
 }
 
 #[test]

@@ -281,16 +281,17 @@ fn a_reader_that_leaves_early_is_no_error() {
 #[test]
 fn ctrl_c_ends_the_statement_and_the_script() {
     let home = tempdir().unwrap();
-    let rows: String = (0..3_000)
-        .map(|row| {
-            format!("{{\"id\": \"B{row}\", \"title\": \"ball {} {}\"}}\n", row % 97, row % 89)
-        })
-        .collect::<Vec<_>>()
-        .concat();
-    fs::write(home.path().join("many.jsonl"), rows).unwrap();
-    let script = "COPY items FROM 'many.jsonl'; ENRICH items BY text USING hash; \
-                  CREATE CODEBOOK c USING rq_kmeans ON text WITH (iterations = 100000, tolerance = 0); \
-                  SELECT count(*) FROM items; REBUILD CODEBOOK c; SELECT count(*) FROM items;";
+    let rows: Vec<String> =
+        (0..60).map(|row| format!("{{\"id\": \"B{row}\", \"title\": \"ball {row}\"}}\n")).collect();
+    fs::write(home.path().join("many.jsonl"), rows.concat()).unwrap();
+    let histories: Vec<String> = (0..200).map(|user| format!("{user}\tB1 B2 B3 B4 B5\n")).collect();
+    fs::write(home.path().join("histories.tsv"), histories.concat()).unwrap();
+    let script = "COPY items FROM 'many.jsonl'; \
+                  COPY interactions FROM 'histories.tsv' WITH (layout = 'sequences'); \
+                  ENRICH items BY text WITH (projection = 'none'); \
+                  CREATE CODEBOOK c USING rq_kmeans ON text WITH (codes = 8); REBUILD CODEBOOK c; \
+                  CREATE POLICY p USING decoder ON CODEBOOK c; SELECT count(*) FROM items; \
+                  TRAIN POLICY p WITH (epochs = 100000, patience = 0); SELECT count(*) FROM items;";
     let mut child =
         command(home.path()).args(["--keep-going", "--mode", "csv", "-c", script]).spawn().unwrap();
     let mut out = BufReader::new(child.stdout.take().unwrap());

@@ -239,7 +239,7 @@ fn principal(rows: &[f32], joined: usize, dim: usize, progress: &Progress) -> Re
         progress.advance(block.ncols() as u64);
     }
     let vectors = if joined <= MAX_DIRECT {
-        direct(covariance, dim)
+        direct(&covariance, dim)
     } else {
         leading(joined, dim, ROUNDS, 0, |block| {
             progress.check()?;
@@ -252,7 +252,15 @@ fn principal(rows: &[f32], joined: usize, dim: usize, progress: &Progress) -> Re
 }
 
 /// Eigenvectors of the largest eigenvalues, the component of largest size made positive.
-fn direct(covariance: DMatrix<f32>, dim: usize) -> DMatrix<f32> {
+///
+/// In double precision and with a little added to the diagonal: the iteration gives NaN on matrices that have
+/// rows of exact zeros, as sparse vectors of few items make them.
+fn direct(covariance: &DMatrix<f32>, dim: usize) -> DMatrix<f32> {
+    let mut covariance = covariance.map(f64::from);
+    let ridge = 1e-9 * covariance.diagonal().amax().max(f64::MIN_POSITIVE);
+    for at in 0..covariance.nrows() {
+        covariance[(at, at)] += ridge * (1.0 + at as f64 / covariance.nrows() as f64);
+    }
     let eigen = SymmetricEigen::new(covariance);
     let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
     order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
@@ -260,7 +268,7 @@ fn direct(covariance: DMatrix<f32>, dim: usize) -> DMatrix<f32> {
         .into_iter()
         .take(dim)
         .map(|at| {
-            let column = eigen.eigenvectors.column(at).into_owned();
+            let column = eigen.eigenvectors.column(at).into_owned().cast::<f32>();
             if column[column.iamax()] < 0.0 { -column } else { column }
         })
         .collect();
@@ -308,6 +316,18 @@ mod tests {
         assert_eq!(fusion.apply(&[Some(&text[..2]), None]).unwrap(), joined[..4]);
         assert_eq!(fusion.apply(&[None]).unwrap_err().code(), "wrong-dimension");
         assert_eq!(Fusion::from_bytes(&fusion.to_bytes().unwrap()).unwrap(), fusion);
+    }
+
+    #[test]
+    fn sparse_vectors_of_few_items_have_principal_components() {
+        let mut data = vec![0.0; 60 * 256];
+        for item in 0..60 {
+            data[item * 256 + item % 6] = 1.0;
+            data[item * 256 + 100 + item % 10] = 0.5;
+        }
+        let part = Part { data: &data, dim: 256, present: &[true; 60] };
+        let (_, small) = Fusion::fit(&[part], Some(8), &Progress::silent()).unwrap();
+        assert!(small.iter().all(|x| x.is_finite()));
     }
 
     #[test]
