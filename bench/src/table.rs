@@ -1,5 +1,7 @@
 //! Tables for people on the screen, and the same cells for programs in `raw.tsv`.
 
+#![allow(clippy::print_stdout, reason = "a measurement prints its table")]
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;

@@ -18,15 +18,20 @@ pub(crate) struct Found {
     data: Option<Data>,
 }
 
+/// Looks a prefix up and counts what it finds.
+pub(crate) type Look<'a> = Box<dyn FnMut(&[u16]) -> Result<usize> + 'a>;
+/// Looks a prefix up and gives what it finds.
+pub(crate) type Check<'a> = Box<dyn FnMut(&[u16]) -> Result<Vec<Found>> + 'a>;
+
 /// What answers lookups: rows in the order of SID and item. The second function does the same work and gives
 /// its result in a comparable form, so that all can be checked to agree.
 pub(crate) struct Contender<'a> {
     /// As the table calls it.
     pub(crate) name: &'static str,
     /// Looks a prefix up; tells how many rows it has.
-    pub(crate) look: Box<dyn FnMut(&[u16]) -> Result<usize> + 'a>,
+    pub(crate) look: Look<'a>,
     /// Gives the rows.
-    pub(crate) check: Box<dyn FnMut(&[u16]) -> Result<Vec<Found>> + 'a>,
+    pub(crate) check: Check<'a>,
 }
 
 impl Bench {
