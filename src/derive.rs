@@ -190,7 +190,8 @@ pub(crate) fn place(
     changed: &[ItemNo],
 ) -> Result<()> {
     let artefact = cache.artefact(write, generation)?;
-    let kept = artefact.levels().saturating_sub(1);
+    // Making SIDs unique moves items within the last level only, where there is one above it.
+    let kept = artefact.levels().saturating_sub(1).max(1);
     for number in changed {
         let Some(vector) = embeddings::get(write, space, *number)? else { continue };
         if let Some(old) = sids::get(write, generation.number, *number)? {

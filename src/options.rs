@@ -44,13 +44,30 @@ pub(crate) fn config<T: Default + Serialize + DeserializeOwned>(given: &[Given])
         // Reading after each option puts the caret under the one that is wrong.
         if let Err(error) = serde_json::from_value::<T>(Json::Object(fields.clone())) {
             let default = before.unwrap_or(Json::Null);
-            let message = format!("option `{}`: {error}", option.name);
+            let message = format!("option `{}`: {}", option.name, plain(&error.to_string()));
             return Err(Error::input("bad-option", message)
                 .help(format!("the default is {default}"))
                 .at(option.span.clone()));
         }
     }
     Ok(serde_json::from_value(Json::Object(fields))?)
+}
+
+/// What serde says, in the words of the language.
+fn plain(message: &str) -> String {
+    let numbers = ["usize", "u16", "u32", "u64", "i32", "i64"];
+    let mut text =
+        message.replace("invalid type: ", "found the ").replace("invalid value: ", "found the ");
+    text = text.replace("unknown variant", "found").replace("integer", "number");
+    for name in numbers {
+        text = text.replace(&format!("expected {name}"), "expected a whole number");
+    }
+    for name in ["f32", "f64"] {
+        text = text.replace(&format!("expected {name}"), "expected a number");
+    }
+    text.replace("floating point", "number")
+        .replace("string", "text")
+        .replace("a boolean", "true or false")
 }
 
 /// Reads the given options over the defaults of `T`, checks their ranges, and gives all of them: what the `config`

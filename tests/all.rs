@@ -6,6 +6,7 @@ mod beauty;
 mod docs;
 mod jobs;
 mod kinds;
+mod params;
 mod repl;
 mod scripts;
 mod support;

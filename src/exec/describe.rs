@@ -166,10 +166,16 @@ fn policy(context: &Context<'_>, card: &PolicyCard) -> Result<Rows> {
         for (name, value) in report["config"].as_object().into_iter().flatten() {
             facts.add(format!("training option {name}"), value_of_json(value));
         }
+        let fitted = report["report"]["epochs"].as_array().is_none_or(Vec::is_empty);
         for (name, value) in report["report"].as_object().into_iter().flatten() {
-            if name != "epochs" {
-                facts.add(name.replace('_', " "), value_of_json(value));
+            // A closed form has histories and a duration; the rest is about steps that it does not make.
+            if name == "epochs" || fitted && !matches!(name.as_str(), "samples" | "seconds") {
+                continue;
             }
+            let rounded =
+                value.as_f64().filter(|_| value.is_f64()).map(|x| (x * 1e3).round() / 1e3);
+            let shown = rounded.map_or_else(|| value_of_json(value), Value::Float);
+            facts.add(name.replace('_', " "), shown);
         }
         for (at, epoch) in report["report"]["epochs"].as_array().into_iter().flatten().enumerate() {
             let figure = |name: &str| epoch.get(name).and_then(Json::as_f64).unwrap_or(f64::NAN);

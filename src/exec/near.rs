@@ -56,7 +56,14 @@ impl Set {
 fn vector_of(reading: Reading<'_>, space: &Space, target: &Target) -> Result<Vec<f32>> {
     match target {
         Target::Vector(vector) => Ok(vector.clone()),
-        Target::Text(text) => reading.cache.encoder(reading.view, space)?.encode(&[text]),
+        Target::Text(text) => {
+            let vector = reading.cache.encoder(reading.view, space)?.encode(&[text])?;
+            if vector.iter().all(|component| *component == 0.0) {
+                let message = format!("the text '{text}' has no word that could be embedded");
+                return Err(Error::input("no-words", message));
+            }
+            Ok(vector)
+        }
         Target::Item(id) => {
             let number = items::number(reading.view, id)?.ok_or_else(|| {
                 Error::input("unknown-item", format!("there is no item `{id}`"))
@@ -105,7 +112,13 @@ fn by_sid(
     let sizes = index.artefact.sizes();
     let known =
         sid.codes().iter().zip(&sizes).take_while(|(code, size)| usize::from(**code) < **size);
-    let target = index.artefact.reconstruct(&sid.codes()[..known.count()]);
+    let known = known.count();
+    if known == 0 {
+        let message = format!("nothing is near {sid}: the first level has {} codes", sizes[0]);
+        return Err(Error::input("unknown-code", message)
+            .help("SELECT prefix, items FROM codes WHERE level = 1 lists them"));
+    }
+    let target = index.artefact.reconstruct(&sid.codes()[..known]);
     let allowed = allowed(reading, plan)?;
     let mut ranked: Vec<(ItemNo, f32)> = Vec::new();
     let mut taken: HashSet<ItemNo> = HashSet::new();

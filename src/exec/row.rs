@@ -25,7 +25,15 @@ pub(crate) struct Fetch<'a> {
     view: &'a dyn View,
     sources: &'a [Source],
     spaces: HashMap<SpaceNo, Space>,
-    record: bool,
+    record: Wanted,
+}
+
+/// How much of an item's record the sources read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    Nothing,
+    Id,
+    Fields,
 }
 
 impl<'a> Fetch<'a> {
@@ -37,7 +45,7 @@ impl<'a> Fetch<'a> {
             view,
             sources,
             spaces: spaces.into_iter().map(|space| (space.number, space)).collect(),
-            record: sources.iter().any(|source| matches!(source, Source::Id | Source::Field(_))),
+            record: sources.iter().map(wanted).max().unwrap_or(Wanted::Nothing),
         })
     }
 
@@ -46,15 +54,24 @@ impl<'a> Fetch<'a> {
         let fetched;
         let item = match known.item {
             Some(item) => Some(item),
-            None if self.record => {
-                fetched = items::get(self.view, number)?.ok_or_else(|| {
+            None if self.record == Wanted::Nothing => None,
+            None => {
+                fetched = self.fetch(number)?.ok_or_else(|| {
                     Error::internal(format!("an index names item {number}, which is not there"))
                 })?;
                 Some(&fetched)
             }
-            None => None,
         };
         self.sources.iter().map(|source| self.value(*source, number, item, known)).collect()
+    }
+
+    /// The record of an item, without its fields where only the id is wanted.
+    fn fetch(&self, number: ItemNo) -> Result<Option<Item>> {
+        if self.record == Wanted::Fields {
+            return Ok(items::get(self.view, number)?);
+        }
+        let id = items::id(self.view, number)?;
+        Ok(id.map(|id| Item { id, fields: Vec::new() }))
     }
 
     fn value(
@@ -80,5 +97,15 @@ impl<'a> Fetch<'a> {
             Source::Score => known.score.into(),
             Source::Column(_) => Value::Null,
         })
+    }
+}
+
+fn wanted(source: &Source) -> Wanted {
+    match source {
+        Source::Field(_) => Wanted::Fields,
+        Source::Id => Wanted::Id,
+        Source::Sid(_) | Source::Embedding(_) | Source::Score | Source::Column(_) => {
+            Wanted::Nothing
+        }
     }
 }

@@ -55,10 +55,15 @@ pub(crate) fn compact(context: &mut Context<'_>) -> Result<Outcome> {
 pub(crate) fn backup(context: &mut Context<'_>, file: &str) -> Result<Outcome> {
     context.outside_transaction("BACKUP")?;
     let progress = context.progress;
-    context.engine.store.backup(file, &mut |done, total| {
+    let copied = context.engine.store.backup(file, &mut |done, total| {
         if done == 0 {
             progress.stage("copying", total);
         }
+    });
+    copied.map_err(|error| match Error::from(error) {
+        // The others name the file themselves.
+        error if error.code() == "io" => error.context(format!("cannot back up to `{file}`")),
+        error => error,
     })?;
     Ok(Outcome::say(format!("backed up to {file}")))
 }
@@ -70,7 +75,8 @@ pub(crate) fn set(context: &mut Context<'_>, given: Given) -> Result<Outcome> {
         let known = fields.keys().map(String::as_str);
         return Err(Error::unknown("setting", &given.name, known).at(given.span));
     }
-    let said = format!("{} = {}", given.name, given.value);
+    let value = given.value.as_str().map_or_else(|| given.value.to_string(), str::to_owned);
+    let said = format!("{} = {value}", given.name);
     fields.insert(given.name.clone(), given.value);
     let settings: Settings =
         serde_json::from_value(serde_json::Value::Object(fields)).map_err(|error| {

@@ -48,7 +48,7 @@ fn insert_items(write: &Write, cache: &Cache, rows: Vec<NewItem>) -> Result<Outc
         many => format!("{} items", grouped(many.len() as u64)),
     };
     if !remedies.is_empty() {
-        message += &format!("; not encoded by what is out of date: {}", remedies.join("; "));
+        message += &format!("; not encoded everywhere before {};", remedies.join("; "));
     }
     Ok(Outcome::say(message))
 }

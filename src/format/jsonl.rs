@@ -63,7 +63,7 @@ impl Iterator for Jsonl {
 fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-    format!("column {}: {message}", error.column())
+    format!("column {}: {}", error.column(), message.replace("EOF", "the line ends"))
 }
 
 impl Reader for Jsonl {

@@ -38,6 +38,11 @@ impl Sink {
             let message = format!("cannot write `{}`: it is a folder", path.display());
             return Err(Error::input("unwritable-file", message));
         }
+        if !folder.is_dir() {
+            let (path, folder) = (path.display(), folder.display());
+            let message = format!("cannot write `{path}`: there is no folder `{folder}`");
+            return Err(Error::input("unwritable-file", message));
+        }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".sidql-").suffix(".partial");
         #[cfg(unix)]

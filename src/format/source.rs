@@ -28,7 +28,7 @@ pub(super) struct Name(PathBuf);
 impl Name {
     /// An error of the content at a line.
     pub(super) fn wrong(&self, line: u64, message: impl std::fmt::Display) -> Error {
-        let message = format!("`{}`, line {line}: {message}", self.0.display());
+        let message = format!("{}, line {line}: {message}", self.0.display());
         Error::input("bad-record", message)
     }
 

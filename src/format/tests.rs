@@ -106,34 +106,31 @@ fn an_abandoned_export_leaves_nothing() {
 fn errors_name_file_line_and_field() {
     assert_eq!(
         wrong("a.jsonl", "{\"a\":1}\n\n{\"a\":}\n"),
-        "`a.jsonl`, line 3: column 6: expected value"
+        "a.jsonl, line 3: column 6: expected value"
     );
     assert_eq!(
         wrong("a.jsonl", "[1]"),
-        "`a.jsonl`, line 1: expected an object, {\"field\": value, …}"
+        "a.jsonl, line 1: expected an object, {\"field\": value, …}"
     );
-    assert_eq!(
-        wrong("a.jsonl", b"{\"a\":\"\xff\"}"),
-        "`a.jsonl`, line 1: byte 7 is not valid UTF-8"
-    );
+    assert_eq!(wrong("a.jsonl", b"{\"a\":\"\xff\"}"), "a.jsonl, line 1: byte 7 is not valid UTF-8");
     assert_eq!(
         wrong("a.csv", "id,title\n1,x\n2\n"),
-        "`a.csv`, line 3: 1 fields of 2, `title` is missing"
+        "a.csv, line 3: 1 fields of 2, `title` is missing"
     );
     assert_eq!(
         wrong("a.csv", "id,title\n1,\"x\ny\"\n2,y,z\n"),
-        "`a.csv`, line 4: 3 fields, more than the 2 columns"
+        "a.csv, line 4: 3 fields, more than the 2 columns"
     );
     assert_eq!(
         wrong("a.csv", b"id,title\n1,\xff\n"),
-        "`a.csv`, line 2: field `title` is not valid UTF-8"
+        "a.csv, line 2: field `title` is not valid UTF-8"
     );
-    assert_eq!(wrong("a.tsv", "id\tid\n"), "`a.tsv`, line 1: the header names `id` twice");
-    assert_eq!(wrong("a.tsv", "id\t\n"), "`a.tsv`, line 1: the header has no name for column 2");
+    assert_eq!(wrong("a.tsv", "id\tid\n"), "a.tsv, line 1: the header names `id` twice");
+    assert_eq!(wrong("a.tsv", "id\t\n"), "a.tsv, line 1: the header has no name for column 2");
     let long = "x".repeat(MAX_LINE_BYTES + 1);
     assert_eq!(
         wrong("a.tsv", &long),
-        format!("`a.tsv`, line 1: the line is longer than {MAX_LINE_BYTES} bytes")
+        format!("a.tsv, line 1: the line is longer than {MAX_LINE_BYTES} bytes")
     );
     let open = wrong("a.csv", format!("id\n\"{long}{long}"));
     assert!(open.contains("a quote is never closed"), "{open}");

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use sidql_storage::{Item, ItemNo, Read, Space, Write, blobs, embeddings, fields, items, spaces};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Answer, Context, Kind, grouped};
+use super::{Answer, Context, Kind, counted};
 use crate::clock::now_ms;
 use crate::derive::{self, BATCH, Recipe, Stage, is_building, item_text};
 use crate::enrich::fuse::{Fusion, Part};
@@ -61,7 +61,7 @@ fn some(context: &Context<'_>, spec: &Spec, only: &[ItemNo]) -> Result<Answer> {
         context.progress.advance(batch.len() as u64);
     }
     write.commit()?;
-    Ok(Answer::say(format!("{} vectors in space `{}`", grouped(only.len() as u64), spec.space)))
+    Ok(Answer::say(format!("{} in space `{}`", counted(only.len(), "vector"), spec.space)))
 }
 
 /// The name under which a space is made.
@@ -195,8 +195,8 @@ fn finish(context: &Context<'_>, spec: &Spec, name: &str, dim: usize) -> Result<
     context.progress.check()?;
     write.commit()?;
     Ok(Answer::say(format!(
-        "{} vectors of {dim} components in space `{}`",
-        grouped(count),
+        "{} of {dim} components in space `{}`",
+        counted(count as usize, "vector"),
         spec.space
     )))
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sidql_storage::{PolicyState, View, blobs, codebooks, generations, histories, policies};
 
-use super::{Answer, Context, Kind, grouped};
+use super::{Answer, Context, Kind, counted, grouped};
 use crate::cache::{Ground, untrained};
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
@@ -143,9 +143,9 @@ fn said(spec: &Spec, report: &Report, bytes: usize) -> String {
         let loss = best.and_then(|epoch| epoch.validation_loss);
         let loss = loss.map_or(String::new(), |loss| format!(", validation loss {loss:.4}"));
         format!(
-            "policy `{}` trained for {} epochs in {seconds:.0} s, best epoch {}{loss}, {size} KiB",
+            "policy `{}` trained for {} in {seconds:.0} s, best epoch {}{loss}, {size} KiB",
             spec.policy,
-            report.epochs.len(),
+            counted(report.epochs.len(), "epoch"),
             report.best_epoch,
         )
     }

@@ -51,9 +51,13 @@ fn select_lines(select: &Select) -> Vec<String> {
             Target::Item(id) => format!("item '{id}'"),
             Target::Vector(vector) => format!("a vector of {}", vector.len()),
             Target::Text(text) => format!("text '{text}'"),
-            Target::Sid { sid, .. } => format!("{sid}, tree first"),
+            Target::Sid { sid, .. } => format!("sid {sid}"),
         };
-        push(format!("near {target} in {} (flat, exact)", near.space.name));
+        let how = match &near.target {
+            Target::Sid { .. } => "the tree first, then the codewords",
+            _ => "flat, exact",
+        };
+        push(format!("near {target} in {} ({how})", near.space.name));
     }
     if let Some(group) = &select.group {
         let (keys, aggregates) = (group.keys.len(), group.aggregates.len());
@@ -139,7 +143,7 @@ impl std::fmt::Display for Shown<'_> {
             Expr::Under { sid, patterns, whole } => {
                 let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
                 let verb = if *whole { "is" } else { "under" };
-                write!(f, "{} {verb} {}", show(sid), patterns.join(" or "))
+                write!(f, "{} {verb} {}", show(sid), patterns.join(", "))
             }
             Expr::Prefix(sid, levels) => write!(f, "prefix({}, {levels})", show(sid)),
             Expr::Call(function, args) => {

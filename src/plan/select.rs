@@ -386,7 +386,34 @@ fn conjuncts<'e>(expr: &'e Expr, terms: &mut Vec<&'e Expr>) {
     }
 }
 
-/// The index path of one term, if it has one.
+/// Sorts prefixes and leaves out those that begin with another.
+fn shortest(prefixes: &mut Vec<Vec<u16>>) {
+    prefixes.sort();
+    prefixes.dedup_by(|longer, shorter| longer.starts_with(shorter));
+}
+
+/// The path to what either of two paths reaches, if one index holds both.
+fn either(left: Access, right: Access) -> Option<Access> {
+    match (left, right) {
+        (
+            Access::Prefixes { codebook, generation, prefixes: mut all },
+            Access::Prefixes { generation: other, prefixes, .. },
+        ) if generation == other => {
+            all.extend(prefixes);
+            shortest(&mut all);
+            Some(Access::Prefixes { codebook, generation, prefixes: all })
+        }
+        (Access::Ids(mut all), Access::Ids(ids)) => {
+            all.extend(ids);
+            all.sort();
+            all.dedup();
+            Some(Access::Ids(all))
+        }
+        _ => None,
+    }
+}
+
+/// The index path of one term, if it has one. Every row that satisfies the term lies on it.
 fn path_of(catalog: &Catalog<'_>, sources: &[Source], term: &Expr) -> Result<Option<Access>> {
     let source = |expr: &Expr| match expr {
         Expr::Source(at) => Some(sources[*at]),
@@ -405,12 +432,17 @@ fn path_of(catalog: &Catalog<'_>, sources: &[Source], term: &Expr) -> Result<Opt
             if prefixes.iter().any(Vec::is_empty) {
                 return Ok(None);
             }
-            prefixes.sort();
-            prefixes.dedup_by(|longer, shorter| longer.starts_with(shorter));
+            shortest(&mut prefixes);
             let codebook = sidql_storage::generations::get(catalog.view, generation)?
                 .map(|generation| generation.codebook)
                 .unwrap_or_default();
             Some(Access::Prefixes { codebook, generation, prefixes })
+        }
+        Expr::Or(left, right) => {
+            match (path_of(catalog, sources, left)?, path_of(catalog, sources, right)?) {
+                (Some(left), Some(right)) => either(left, right),
+                _ => None,
+            }
         }
         Expr::Compare(super::expr::Comparison::Eq, left, right) => {
             match (source(left), text(right), source(right), text(left)) {

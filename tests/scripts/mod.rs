@@ -2,14 +2,15 @@
 //! read as a diff.
 //!
 //! A line that begins with `> ` belongs to a statement, the lines behind it are what it gives: rows as
-//! tab-separated values under their columns, a message, or an error report. The first line names the fixture:
-//! `# empty`, `# shop` (items and histories) or `# coded` (items with SIDs). Paths, moments and durations are
-//! masked.
+//! tab-separated values under their columns, a message, or an error report. `file NAME` writes a file of the lines
+//! behind it that begin with `| `, which statements call `{folder}/NAME`. The first line names the fixture:
+//! `# empty`, `# shop` (items and histories) or `# coded` (items with SIDs). Paths, moments, durations and sizes
+//! are masked.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use sidql::{Database, Outcome, Session};
+use sidql::{Database, Outcome, Session, Value};
 
 use crate::support::toy;
 
@@ -52,34 +53,59 @@ fn play(script: &str) -> String {
     };
     let mut session = db.session();
     let mut played = format!("{fixture}\n");
-    for statement in statements(lines) {
+    for step in steps(lines) {
         writeln!(played).unwrap();
-        for line in statement.lines() {
-            writeln!(played, "> {line}").unwrap();
+        match step {
+            Step::File(name, lines) => {
+                writeln!(played, "file {name}").unwrap();
+                for line in &lines {
+                    writeln!(played, "| {line}").unwrap();
+                }
+                let text: Vec<String> = lines.iter().map(|line| format!("{line}\n")).collect();
+                std::fs::write(folder.path().join(name), text.concat()).unwrap();
+            }
+            Step::Statement(statement) => {
+                for line in statement.lines() {
+                    writeln!(played, "> {line}").unwrap();
+                }
+                let real = statement.replace("{folder}", folder.path().to_str().unwrap());
+                played += &masked(&shown(&mut session, &real), folder.path());
+            }
         }
-        let real = statement.replace("{folder}", folder.path().to_str().unwrap());
-        played += &masked(&shown(&mut session, &real), folder.path());
     }
     played
 }
 
-/// The statements of a script: runs of lines that begin with `> `.
-fn statements<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut statements: Vec<String> = Vec::new();
+/// What a script does.
+enum Step {
+    /// Writes a file of a name and lines.
+    File(String, Vec<String>),
+    /// Runs a statement.
+    Statement(String),
+}
+
+fn steps<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
     let mut open = false;
     for line in lines {
-        match (line.strip_prefix("> "), open) {
-            (Some(text), true) => {
-                let last = statements.last_mut().unwrap();
-                last.push('\n');
-                last.push_str(text);
+        if let Some(name) = line.strip_prefix("file ") {
+            steps.push(Step::File(name.to_owned(), Vec::new()));
+        } else if let (Some(text), Some(Step::File(_, lines))) =
+            (line.strip_prefix("| "), steps.last_mut())
+        {
+            lines.push(text.to_owned());
+        } else if let Some(text) = line.strip_prefix("> ") {
+            match steps.last_mut() {
+                Some(Step::Statement(statement)) if open => {
+                    statement.push('\n');
+                    statement.push_str(text);
+                }
+                _ => steps.push(Step::Statement(text.to_owned())),
             }
-            (Some(text), false) => statements.push(text.to_owned()),
-            (None, _) => {}
+            open = !text.trim_end().ends_with(';');
         }
-        open = line.starts_with("> ") && !line.trim_end().ends_with(';');
     }
-    statements
+    steps
 }
 
 fn shown(session: &mut Session, statement: &str) -> String {
@@ -89,9 +115,12 @@ fn shown(session: &mut Session, statement: &str) -> String {
             for row in &rows.rows {
                 let cells: Vec<String> = row
                     .iter()
-                    .map(
-                        |value| if value.is_null() { "NULL".to_owned() } else { value.to_string() },
-                    )
+                    .zip(&rows.columns)
+                    .map(|(value, column)| {
+                        let property = row[0].as_str().unwrap_or_default();
+                        let timed = matches!(property, "seconds" | "samples per second");
+                        cell(value, if timed && column == "value" { "seconds" } else { column })
+                    })
                     .collect();
                 text += &(cells.join("\t") + "\n");
             }
@@ -104,9 +133,17 @@ fn shown(session: &mut Session, statement: &str) -> String {
     }
 }
 
+fn cell(value: &Value, column: &str) -> String {
+    match (column, value) {
+        (_, Value::Null) => "NULL".to_owned(),
+        ("seconds" | "stored_bytes" | "page_bytes", _) => format!("{{{column}}}"),
+        (_, value) => value.to_string(),
+    }
+}
+
 /// What changes from run to run, replaced by its name.
 fn masked(text: &str, folder: &Path) -> String {
-    let text = text.replace(folder.to_str().unwrap(), "{folder}");
+    let text = without_folder(text, folder.to_str().unwrap());
     let words: Vec<String> = text
         .split_inclusive([' ', '\t', '\n', ','])
         .map(|word| {
@@ -120,6 +157,29 @@ fn masked(text: &str, folder: &Path) -> String {
         })
         .collect();
     durations(&words.concat())
+}
+
+/// The folder replaced by its name; carets behind it or under it stay under what they point at.
+fn without_folder(text: &str, folder: &str) -> String {
+    const NAME: &str = "{folder}";
+    let mut out = String::new();
+    let mut above = None;
+    for line in text.lines() {
+        let carets = line.find('^').filter(|_| line.trim_start().starts_with('|'));
+        match (carets, above) {
+            (Some(at), Some(place)) if line.len() > place => {
+                let cut = folder.len() - NAME.len();
+                // Behind the folder blanks go, over it carets.
+                let from = if at > place { at - cut } else { at };
+                out += &line[..from];
+                out += &line[from + cut..];
+            }
+            _ => out += &line.replace(folder, NAME),
+        }
+        out.push('\n');
+        above = line.find(folder);
+    }
+    out
 }
 
 /// `in 0.3 s` and `in 1.25 ms` as `in {time}`.

@@ -9,7 +9,7 @@ use super::{Faults, Spec, at, each_record, id_of, report};
 use crate::error::{Error, Result};
 use crate::format::Record;
 use crate::format::sequences::Sequences;
-use crate::job::grouped;
+use crate::job::counted;
 use crate::progress::Progress;
 
 /// Interactions that are kept in memory before they are written.
@@ -74,8 +74,8 @@ impl<'a> Pending<'a> {
     fn finish(mut self, progress: &Progress) -> Result<String> {
         progress.stage("writing histories", 0);
         self.flush()?;
-        let (count, people) = (grouped(self.interactions), grouped(self.people.len() as u64));
-        Ok(format!("{count} interactions of {people} users"))
+        let (count, people) = (self.interactions as usize, self.people.len());
+        Ok(format!("{} of {}", counted(count, "interaction"), counted(people, "user")))
     }
 }
 
@@ -96,7 +96,7 @@ pub(super) fn import_sequences(
         let sequence = match sequence {
             Ok(sequence) => sequence,
             Err(error) => {
-                faults.add(None, error)?;
+                faults.add(error)?;
                 continue;
             }
         };
@@ -108,7 +108,7 @@ pub(super) fn import_sequences(
             match pending.item(id) {
                 Ok(item) => history.push(Interaction::new(item, first + history.len() as i64)),
                 Err(error) => {
-                    faults.add(Some(sequence.line), at(&spec.file, sequence.line, error))?;
+                    faults.add(at(&spec.file, sequence.line, error))?;
                 }
             }
         }
@@ -139,7 +139,7 @@ pub(super) fn import_rows(
                 order += 1;
                 pending.add(&user, vec![interaction])
             }
-            Err(error) => faults.add(Some(line), at(&spec.file, line, error)),
+            Err(error) => faults.add(at(&spec.file, line, error)),
         }
     })?;
     pending.finish(progress)

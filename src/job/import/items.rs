@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::derive;
 use crate::error::{Error, Result};
 use crate::format::{self, Record};
-use crate::job::grouped;
+use crate::job::{counted, grouped};
 use crate::progress::Progress;
 use crate::schema;
 use crate::value::Value;
@@ -30,7 +30,7 @@ pub(super) fn import(
         let line = record.line;
         let item = match columns.item(record, spec) {
             Ok(item) => item,
-            Err(error) => return faults.add(Some(line), at(&spec.file, line, error)),
+            Err(error) => return faults.add(at(&spec.file, line, error)),
         };
         match (items::number(write, &item.id)?, spec.options.on_conflict) {
             (None, _) => {
@@ -47,23 +47,31 @@ pub(super) fn import(
                 let error =
                     Error::input("duplicate-id", format!("item `{}` exists already", item.id))
                         .help("WITH (on_conflict = 'replace') or 'skip' lets the import go on");
-                faults.add(Some(line), at(&spec.file, line, error))?;
+                faults.add(at(&spec.file, line, error))?;
             }
         }
         Ok(())
     })?;
     progress.stage("encoding items", changed.len() as u64);
+    let mut remedies: Vec<String> = Vec::new();
     for batch in changed.chunks(derive::BATCH) {
         progress.check()?;
-        derive::refresh(write, cache, batch)?;
+        for remedy in derive::refresh(write, cache, batch)? {
+            if !remedies.contains(&remedy) {
+                remedies.push(remedy);
+            }
+        }
         progress.advance(batch.len() as u64);
     }
-    let mut message = format!("{} items", grouped(inserted));
+    let mut message = counted(inserted as usize, "item");
     if replaced > 0 {
         message += &format!(", {} replaced", grouped(replaced));
     }
     if passed > 0 {
         message += &format!(", {} known ones passed over", grouped(passed));
+    }
+    if !remedies.is_empty() {
+        message += &format!("; not encoded everywhere before {};", remedies.join("; "));
     }
     Ok(message)
 }
@@ -81,7 +89,7 @@ impl Columns {
         let mut order: Vec<String> = Vec::new();
         let mut found: HashMap<String, FieldType> = HashMap::new();
         // Bad records are reported by the pass that imports.
-        let mut tolerant = Faults { skip: true, most: u64::MAX, count: 0, shown: Vec::new() };
+        let mut tolerant = Faults { skip: true, most: u64::MAX, ..Faults::new(spec) };
         each_record(spec, progress, "finding types", &mut tolerant, |record, _| {
             for (name, json) in record.fields {
                 if name == spec.options.id {
@@ -115,6 +123,8 @@ impl Columns {
     fn item(&self, record: Record, spec: &Spec) -> Result<Item> {
         let mut id = None;
         let mut fields: Vec<(FieldNo, FieldValue)> = Vec::new();
+        let found = record.fields.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+        let found = found.join(", ");
         for (name, json) in record.fields {
             if name == spec.options.id {
                 id = Some(id_of(&json)?);
@@ -133,7 +143,7 @@ impl Columns {
         fields.dedup_by_key(|(number, _)| *number);
         let id = id.ok_or_else(|| {
             Error::input("missing-id", format!("the record has no field `{}`", spec.options.id))
-                .help("WITH (id = '…') names the field that holds the id")
+                .help(format!("it has: {found}; WITH (id = '…') names the one that holds the id"))
         })?;
         Ok(Item { id, fields })
     }

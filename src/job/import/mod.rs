@@ -11,7 +11,7 @@ use sidql_storage::Write;
 
 pub(crate) use interactions::next_time;
 
-use super::{Answer, Context, Kind, grouped};
+use super::{Answer, Context, Kind, counted, grouped};
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::format::{self, Position, Record};
@@ -153,7 +153,7 @@ pub(crate) fn import(
     progress: &Progress,
     spec: &Spec,
 ) -> Result<Answer> {
-    let mut faults = Faults::new(&spec.options);
+    let mut faults = Faults::new(spec);
     let message = match (spec.into, spec.options.layout) {
         (Into::Items, _) => items::import(write, cache, progress, spec, &mut faults)?,
         (Into::Interactions, Layout::Rows) => {
@@ -171,17 +171,20 @@ struct Faults {
     skip: bool,
     most: u64,
     count: u64,
-    shown: Vec<(Option<u64>, String)>,
+    shown: Vec<String>,
+    /// What a message about a record begins with, before the number of its line.
+    place: String,
 }
 
 impl Faults {
-    fn new(options: &Options) -> Self {
-        let skip = options.on_error == OnError::Skip;
-        Faults { skip, most: options.max_errors, count: 0, shown: Vec::new() }
+    fn new(spec: &Spec) -> Self {
+        let (skip, most) = (spec.options.on_error == OnError::Skip, spec.options.max_errors);
+        let place = format!("{}, line ", spec.file.display());
+        Faults { skip, most, count: 0, shown: Vec::new(), place }
     }
 
     /// Takes note of a bad record, or ends the import.
-    fn add(&mut self, line: Option<u64>, error: Error) -> Result<()> {
+    fn add(&mut self, error: Error) -> Result<()> {
         if !self.skip || error.kind() != crate::error::Kind::Input {
             return Err(error);
         }
@@ -193,7 +196,7 @@ impl Faults {
                 .help("nothing was imported; mend the file or raise max_errors"));
         }
         if self.shown.len() < FAULTS_SHOWN {
-            self.shown.push((line, error.message().to_owned()));
+            self.shown.push(error.message().to_owned());
         }
         Ok(())
     }
@@ -202,15 +205,21 @@ impl Faults {
         if self.count == 0 {
             return Answer::say(message);
         }
-        Answer {
-            message: format!("{message}, {} bad records left out", grouped(self.count)),
-            columns: vec!["line".to_owned(), "error".to_owned()],
-            rows: self
-                .shown
-                .into_iter()
-                .map(|(line, error)| vec![json!(line), json!(error)])
-                .collect(),
+        let message = format!("{message}, {} left out", counted(self.count as usize, "bad record"));
+        let mut rows = vec![vec![Json::Null, json!(message)]];
+        for fault in &self.shown {
+            let place = fault.strip_prefix(&self.place).and_then(|rest| rest.split_once(": "));
+            let (line, what) = match place {
+                Some((line, what)) => (line.parse::<u64>().ok(), what),
+                None => (None, fault.as_str()),
+            };
+            rows.push(vec![json!(line), json!(what)]);
         }
+        let unshown = self.count - self.shown.len() as u64;
+        if unshown > 0 {
+            rows.push(vec![Json::Null, json!(format!("and {} more", grouped(unshown)))]);
+        }
+        Answer { message, columns: vec!["line".to_owned(), "report".to_owned()], rows }
     }
 }
 
@@ -248,7 +257,7 @@ fn each_record(
         report(progress, count, || reader.bytes_read())?;
         match record {
             Ok(record) => take(record, faults)?,
-            Err(error) => faults.add(None, error)?,
+            Err(error) => faults.add(error)?,
         }
     }
     Ok(())

@@ -43,6 +43,19 @@ pub(crate) fn decode<T: Stored>(table: Table, key: &[u8], framed: &[u8]) -> Resu
         .map_err(|error| Error::corrupt(table.name(), key, first_line(&error.to_string())))
 }
 
+/// What is seen in a framed archive that is checked like any other but not made into a record.
+pub(crate) fn look<T: Stored, R>(
+    table: Table,
+    key: &[u8],
+    framed: &[u8],
+    see: impl FnOnce(&T::Archived) -> R,
+) -> Result<R> {
+    let archive = frame::open(table, key, framed)?;
+    rkyv::access::<T::Archived, Failure>(archive)
+        .map(see)
+        .map_err(|error| Error::corrupt(table.name(), key, first_line(&error.to_string())))
+}
+
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or("not a valid archive").to_owned()
 }

@@ -2,7 +2,7 @@
 
 use super::{Table, rows};
 use super::{embeddings, generations, histories, sids, spaces};
-use crate::codec::key;
+use crate::codec::{archive, key};
 use crate::error::{Error, Result};
 use crate::record::{Item, ItemNo};
 use crate::table::counters::{self, Counter};
@@ -15,6 +15,16 @@ pub const MAX_ID_BYTES: usize = 1024;
 /// The item of a number.
 pub fn get(view: &dyn View, item: ItemNo) -> Result<Option<Item>> {
     rows::get(view, Table::Items, &key::number(item))
+}
+
+/// The id of an item. Its fields are not read, so it is cheaper than the item.
+pub fn id(view: &dyn View, item: ItemNo) -> Result<Option<String>> {
+    let row_key = key::number(item);
+    let value = view.get(Table::Items, &row_key)?;
+    let id = |framed: &[u8]| {
+        archive::look::<Item, _>(Table::Items, &row_key, framed, |item| item.id.as_str().to_owned())
+    };
+    value.map(|value| id(&value)).transpose()
 }
 
 /// The number of the item of an id.
