@@ -1,5 +1,7 @@
 //! Long work: cancelled, killed, resumed; and a file that two processes want.
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sidql::{Database, Outcome};
@@ -42,47 +44,107 @@ fn closing_interrupts_a_job_which_goes_on_after_reopening() {
     run(&db, &format!("RESUME JOB {job}"));
 }
 
+/// Items of random words, enough that every long statement takes a while.
+fn many_items() -> String {
+    let mut state = 1u64;
+    let mut word = || {
+        // A linear congruence is random enough for words.
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        format!("w{}", (state >> 33) % 900)
+    };
+    let lines: Vec<String> = (0..ITEMS)
+        .map(|item| {
+            let title: Vec<String> = (0..6).map(|_| word()).collect();
+            format!("{{\"id\": \"i{item}\", \"title\": \"{}\"}}\n", title.join(" "))
+        })
+        .collect();
+    lines.concat()
+}
+
+const ITEMS: i64 = 6000;
+
+/// Runs an INSERT and then a long statement in a process, and kills it while the long one is at work.
+fn kill_in(home: &Path, insert: &str, statement: &str, after: Duration) {
+    let arguments = ["shop.sidql", "--mode", "json", "-c", insert, "-c", "SHOW SETTINGS"];
+    let mut child = command(home).args(arguments).args(["-c", statement]).spawn().unwrap();
+    // The settings are printed when the row is acknowledged and just before the long statement begins.
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with('['), "{line}");
+    std::thread::sleep(after);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
-fn a_killed_process_loses_no_acknowledged_row() {
+fn a_killed_process_loses_no_acknowledged_row_and_its_job_goes_on() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("shop.sidql");
-    {
-        let db = Database::open(&path).unwrap();
-        fill(&db, home.path());
-        code(&db);
-        run(&db, DECODER);
-        db.close().unwrap();
-    }
+    std::fs::write(home.path().join("many.jsonl"), many_items()).unwrap();
+    let histories: Vec<String> = (0..60).map(|user| format!("{user}\ti1 i2 i3 i4 i5\n")).collect();
+    std::fs::write(home.path().join("histories.tsv"), histories.concat()).unwrap();
     let statements = [
-        "REBUILD CODEBOOK full WITH (iterations = 10000, tolerance = 0.0)",
-        "ENRICH items BY text",
-        TRAIN,
+        ("COPY items FROM 'many.jsonl'", ""),
+        (
+            "ENRICH items BY text",
+            "CREATE CODEBOOK full USING rq_kmeans ON text WITH (levels = 3, codes = 64)",
+        ),
+        ("REBUILD CODEBOOK full", DECODER),
+        (TRAIN, ""),
     ];
-    for (round, statement) in statements.iter().enumerate() {
-        let insert = format!("INSERT INTO items {{id: 'kept{round}', title: 'kept ball'}}");
-        let mut child = command(home.path())
-            .args(["shop.sidql", "-c", &insert, "-c", statement])
-            .spawn()
-            .unwrap();
-        // The row is acknowledged on stdout before the long statement begins.
-        let mut out = std::io::BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut out, &mut line).unwrap();
-        std::thread::sleep(Duration::from_millis(40 * (round as u64 + 1)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+    for (round, (statement, next)) in statements.iter().enumerate() {
+        let mut after = Duration::from_millis(250);
+        let killed = loop {
+            let attempt = format!("kept{round}after{}", after.as_millis());
+            let insert = format!("INSERT INTO items {{id: '{attempt}', title: 'kept ball'}}");
+            let before = std::fs::read(&path).ok();
+            kill_in(home.path(), &insert, statement, after);
+            let db = Database::open(&path).unwrap();
+            sound(&db);
+            let kept = rows(&db, &format!("SELECT count(*) FROM items WHERE id = '{attempt}'"));
+            assert_eq!(kept.rows[0][0].as_i64(), Some(1), "{statement}");
+            let last = rows(&db, "SELECT job, state FROM jobs ORDER BY job DESC LIMIT 1");
+            if last.rows[0][1] == "interrupted".into() {
+                break last.rows[0][0].to_string();
+            }
+            // It was done already: once more from the same file, killed earlier.
+            db.close().unwrap();
+            match before {
+                Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+                None => std::fs::remove_file(&path).unwrap(),
+            }
+            after /= 2;
+            assert!(after.as_millis() > 5, "{statement} is over before it can be killed");
+        };
         let db = Database::open(&path).unwrap();
-        let Outcome::Done { message } = run(&db, "VERIFY") else { panic!("VERIFY found problems") };
-        assert!(message.contains("no problem"), "{message}");
-        let kept = rows(&db, &format!("SELECT count(*) FROM items WHERE id = 'kept{round}'"));
-        assert_eq!(kept.rows[0][0].as_i64(), Some(1), "{line}");
-        let stranded = rows(&db, "SELECT job FROM jobs WHERE state = 'interrupted'");
-        for row in &stranded.rows {
-            run(&db, &format!("RESUME JOB {}", row[0]));
+        if round == 0 {
+            let copied = rows(&db, "SELECT count(*) FROM items WHERE id LIKE 'i%'");
+            assert_eq!(copied.rows[0][0].as_i64(), Some(0), "a killed COPY leaves nothing behind");
         }
-        run(&db, "VERIFY");
+        run(&db, &format!("RESUME JOB {killed}"));
+        sound(&db);
+        if round == 0 {
+            let copied = rows(&db, "SELECT count(*) FROM items WHERE id LIKE 'i%'");
+            assert_eq!(copied.rows[0][0].as_i64(), Some(ITEMS));
+            let file = home.path().join("histories.tsv");
+            let layout = "WITH (layout = 'sequences')";
+            run(&db, &format!("COPY interactions FROM '{}' {layout}", file.display()));
+        }
+        if !next.is_empty() {
+            run(&db, next);
+        }
         db.close().unwrap();
     }
+    let db = Database::open(&path).unwrap();
+    let coded = rows(&db, "SELECT count(*) FROM items WHERE sid IS NULL");
+    assert_eq!(coded.rows[0][0].as_i64(), Some(0), "items that came later are coded on arrival");
+    assert_eq!(rows(&db, "RECOMMEND 5 FOR USER '7' USING p").len(), 5);
+}
+
+fn sound(db: &Database) {
+    let outcome = run(db, "VERIFY");
+    let Outcome::Done { message } = &outcome else { panic!("VERIFY found problems: {outcome:?}") };
+    assert!(message.contains("no problem"), "{message}");
 }
 
 #[test]
