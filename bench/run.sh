@@ -1,53 +1,74 @@
 #!/bin/sh
-# bench/run.sh NAME [ARGUMENT...]   runs a measurement and keeps what it says in bench/runs/<date>-<machine>/NAME/
+# bench/run.sh NAME [MACHINE]   runs a measurement and keeps what it says in bench/runs/<date>-<MACHINE>/
 #
-# MACHINE   names the machine in words that anybody may read; by itself the cores and the system
-# NOTE      goes into the README of the run, for example what else ran at the time
-# REPLACE   if set, a run of the same day is written over
+# NAME      a script of statements, NAME.sql, which runs in the folder of the data; or a program of sidql-bench
+# MACHINE   in words that anybody may read; by itself the cores and the system
+#
+# In the environment: DATA, the folder of the data (../shared/data); NOTE, what a reader of the figures should
+# know, for example what else ran; REPLACE, if anything, lets a run take the place of one of the same day.
 set -eu
 
-[ $# -ge 1 ] || { echo "usage: bench/run.sh NAME [ARGUMENT...]" >&2; exit 2; }
+[ $# -ge 1 ] && [ $# -le 2 ] || { echo "usage: bench/run.sh NAME [MACHINE]" >&2; exit 2; }
 cd "$(dirname "$0")/.."
+root=$PWD
 name=$1
-shift
-[ -f "bench/src/bin/$name.rs" ] || [ -d "bench/src/bin/$name" ] || {
-  echo "no measurement is called $name" >&2
-  exit 2
-}
-
 cores=$(nproc)
 system=$(. /etc/os-release && echo "$ID$VERSION_ID")
-folder=bench/runs/$(date -u +%Y-%m-%d)-${MACHINE:-${cores}core-$system}/$name
-if [ -e "$folder" ] && [ -z "${REPLACE:-}" ]; then
-  echo "$folder is there already; set REPLACE=1 to write it over" >&2
+machine=${2:-${cores}core-$system}
+folder=$root/bench/runs/$(date -u +%Y-%m-%d)-$machine
+
+if [ -e "$folder/$name.txt" ] && [ -z "${REPLACE:-}" ]; then
+  echo "bench/runs/$(basename "$folder")/$name.txt is there already; set REPLACE=1 to take its place" >&2
   exit 2
 fi
 
-cargo build --release --locked --quiet -p sidql-bench --bin "$name"
-rm -rf "$folder"
+# Where the programs are, once they have been built.
+built() { (cd "${CARGO_TARGET_DIR:-target}/release" && pwd); }
+load() { cut -d' ' -f1-3 /proc/loadavg; }
+version() { grep -A1 "^name = \"$1\"$" Cargo.lock | sed -n 's/^version = "\(.*\)"$/\1/p' | head -1; }
+
+commit=$(git rev-parse --short HEAD)
+changed=$(git status --porcelain -- src storage grammar bench/src "bench/$name.sql" Cargo.lock | wc -l)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+if [ -f "bench/$name.sql" ]; then
+  cargo build --release --locked --quiet --bin sidql
+  before=$(load)
+  program=$(built)/sidql
+  echo "$name runs; this can take many minutes"
+  (cd "${DATA:-../shared/data}" && "$program" "$work/$name.sidql" --mode box \
+    -f "$root/bench/$name.sql" >"$work/$name.txt" 2>"$work/$name.log") || {
+    cat "$work/$name.txt" "$work/$name.log" >&2
+    exit 1
+  }
+  rm "$work/$name.sidql"
+elif [ -f "bench/src/bin/$name.rs" ] || [ -d "bench/src/bin/$name" ]; then
+  cargo build --release --locked --quiet -p sidql-bench --bin "$name"
+  before=$(load)
+  "$(built)/$name" --out "$work" >"$work/$name.txt"
+  mv "$work/raw.tsv" "$work/$name.tsv"
+else
+  echo "no measurement is called $name" >&2
+  exit 2
+fi
+cat "$work/$name.txt"
+
 mkdir -p "$folder"
+mv "$work/$name".* "$folder/"
+readme=$folder/README.md
+[ -f "$readme" ] || printf '# %s\n\n' "$(basename "$folder")" >"$readme"
+# The section of an earlier run of the same name goes.
+awk -v head="## $name" '/^## / { gone = ($0 == head) } !gone' "$readme" >"$work/readme"
+cat "$work/readme" - >"$readme" <<END
+## $name
 
-state=$(git rev-parse --short HEAD)
-changed=$(git status --porcelain --untracked-files=no -- src storage grammar bench/src Cargo.lock | wc -l)
-version() { cargo metadata --format-version 1 --locked | tr '{' '\n' | sed -n "s/^\"name\":\"$1\",\"version\":\"\([^\"]*\)\".*/\1/p" | head -1; }
-processor=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
-memory=$(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)
-load=$(cut -d' ' -f1-3 /proc/loadavg)
+- command: \`bench/run.sh $name $machine\`
+- commit: $commit, $changed files changed since
+- versions: $(rustc --version | cut -d' ' -f1-2), redb $(version redb), rusqlite $(version rusqlite)
+- machine: $cores cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), $system
+- load before: $before; after: $(load)
+- note: ${NOTE:-none}
 
-"${CARGO_TARGET_DIR:-target}/release/$name" --out "$folder" "$@" | tee "$folder/output.txt"
-
-cat > "$folder/README.md" <<END
-# $name
-
-| | |
-| --- | --- |
-| command | \`bench/run.sh $name${*:+ $*}\` |
-| commit | $state, $changed files changed since |
-| versions | $(rustc --version), redb $(version redb), rusqlite $(version rusqlite) |
-| machine | $cores cores, $processor, $memory, $system |
-| load before and after | $load; $(cut -d' ' -f1-3 /proc/loadavg) |
-| note | ${NOTE:-none} |
-
-\`output.txt\` is what the run printed, \`raw.tsv\` its tables.
 END
-echo "kept in $folder"
+echo "kept in bench/runs/$(basename "$folder")"
