@@ -14,10 +14,10 @@ use sidql_storage::{
 
 use crate::device;
 use crate::enrich::fuse::Fusion;
-use crate::enrich::{self, Encoder};
 use crate::error::{Error, Result};
 use crate::index::{Catalogue, Trie};
 use crate::kind;
+use crate::model::{self, Encoder, Make};
 use crate::policy::{self, Policy};
 use crate::quantize::Artefact;
 
@@ -136,10 +136,16 @@ impl Cache {
 
     /// The encoder that made a space.
     pub(crate) fn encoder(&self, view: &dyn View, space: &Space) -> Result<Arc<dyn Encoder>> {
-        let kind = kind::find(enrich::ENCODERS, "encoder", &space.encoder)
-            .map_err(|_| not_an_encoder(space))?;
-        let blob = space.artefact.ok_or_else(|| not_an_encoder(space))?;
-        cached(&self.encoders, blob, || Ok(Arc::from((kind.load)(&bytes(view, blob)?)?)))
+        let kind =
+            kind::find(model::KINDS, "model", &space.encoder).map_err(|_| not_an_encoder(space))?;
+        let (Make::Fitted(_, load), Some(blob)) = (&kind.make, space.artefact) else {
+            return Err(not_an_encoder(space));
+        };
+        cached(&self.encoders, blob, || {
+            let encoder: Arc<dyn Encoder> =
+                Arc::from(load(&bytes(view, blob)?)? as Box<dyn Encoder>);
+            Ok(encoder)
+        })
     }
 
     /// The fusion that made a space.

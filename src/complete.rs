@@ -88,7 +88,7 @@ fn names(view: &dyn View, expected: Expected) -> Vec<(String, &'static str)> {
             [
                 of(crate::quantize::KINDS, "quantizer"),
                 of(crate::policy::KINDS, "policy kind"),
-                of(crate::enrich::ENCODERS, "encoder"),
+                of(crate::model::KINDS, "model"),
                 of(crate::train::OBJECTIVES, "objective"),
             ]
             .concat()

@@ -16,6 +16,7 @@ use sidql_storage::{
 use crate::cache::Cache;
 use crate::enrich::text::text_of;
 use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::quantize;
 use crate::value::Sid;
 
@@ -136,8 +137,8 @@ fn embed_text(
         })
         .collect::<Result<_>>()?;
     let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let vectors = encoder.encode(&borrowed)?;
-    let rows = batch.iter().copied().zip(vectors.chunks_exact(encoder.dim()));
+    let vectors = encoder.encode(&borrowed, &Progress::silent())?;
+    let rows = batch.iter().copied().zip(vectors.chunks_exact(encoder.dim()?));
     Ok(embeddings::put_many(write, &space.name, rows)?)
 }
 

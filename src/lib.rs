@@ -69,6 +69,7 @@ mod index;
 mod job;
 mod kind;
 mod metric;
+mod model;
 mod nn;
 mod options;
 mod params;

@@ -8,9 +8,9 @@
 use nalgebra::{DMatrix, SymmetricEigen};
 use serde::{Deserialize, Serialize};
 
-use super::subspace::leading;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::index::product::normalise;
+use crate::model::subspace::leading;
 use crate::progress::Progress;
 
 /// Joined components up to which the principal components are computed directly; beyond, by iteration.

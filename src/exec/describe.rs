@@ -213,7 +213,7 @@ fn kind(name: &str) -> Result<Rows> {
 fn options_of(registry: &str, name: &str) -> Result<Map<String, Json>> {
     use crate::kind::find;
     match registry {
-        "encoder" => (find(crate::enrich::ENCODERS, registry, name)?.config)(&[]),
+        "model" => (find(crate::model::KINDS, registry, name)?.config)(&[]),
         "quantizer" => (find(crate::quantize::KINDS, registry, name)?.config)(&[]),
         "policy" => (find(crate::policy::KINDS, registry, name)?.config)(&[]),
         "objective" => (find(crate::train::OBJECTIVES, registry, name)?.config)(&[]),

@@ -57,7 +57,8 @@ fn vector_of(reading: Reading<'_>, space: &Space, target: &Target) -> Result<Vec
     match target {
         Target::Vector(vector) => Ok(vector.clone()),
         Target::Text(text) => {
-            let vector = reading.cache.encoder(reading.view, space)?.encode(&[text])?;
+            let vector =
+                reading.cache.encoder(reading.view, space)?.encode_query(text, reading.progress)?;
             if vector.iter().all(|component| *component == 0.0) {
                 let message = format!("the text '{text}' has no word that could be embedded");
                 return Err(Error::input("no-words", message));

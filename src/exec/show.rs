@@ -70,7 +70,7 @@ pub(crate) fn registries() -> Vec<(&'static str, Vec<&'static dyn Kind>)> {
         kinds.iter().map(|kind| *kind as &dyn Kind).collect()
     }
     vec![
-        ("encoder", all(crate::enrich::ENCODERS)),
+        ("model", all(crate::model::KINDS)),
         ("quantizer", all(crate::quantize::KINDS)),
         ("policy", all(crate::policy::KINDS)),
         ("objective", all(crate::train::OBJECTIVES)),

@@ -12,9 +12,9 @@ use super::{Answer, Context, Kind, counted};
 use crate::clock::now_ms;
 use crate::derive::{self, BATCH, Recipe, Stage, is_building, item_text};
 use crate::enrich::fuse::{Fusion, Part};
-use crate::enrich::{ENCODERS, Encoder};
 use crate::error::{Error, Result};
 use crate::kind;
+use crate::model::{self, Encoder, Make};
 use crate::progress::Checkpoint;
 
 /// The record of the registry.
@@ -99,12 +99,12 @@ fn text(context: &Context<'_>, spec: &Spec) -> Result<Answer> {
         write.commit()?;
         context.slot.save(&serde_json::to_vec(&Place { next })?)?;
     }
-    finish(context, spec, &name, encoder.dim())
+    finish(context, spec, &name, encoder.dim()?)
 }
 
 /// Fits the encoder on the texts of all items and makes the empty space.
 fn begin_text(context: &Context<'_>, spec: &Spec, name: &str) -> Result<Space> {
-    let kind = kind::find(ENCODERS, "encoder", &spec.encoder)?;
+    let kind = kind::find(model::KINDS, "model", &spec.encoder)?;
     let read = context.read()?;
     let schema = fields::all(&read)?;
     context.progress.stage("reading texts", items::count(&read)?);
@@ -123,9 +123,12 @@ fn begin_text(context: &Context<'_>, spec: &Spec, name: &str) -> Result<Space> {
         return Err(Error::input("no-text", "no item has any text")
             .help("WITH (parts = ['…']) names the fields to read"));
     }
-    let encoder = (kind.fit)(&spec.recipe.options, &texts, context.progress)?;
+    let Make::Fitted(fit, _) = kind.make else {
+        return Err(Error::internal(format!("`{}` is not fitted", kind.name)));
+    };
+    let encoder = fit(&spec.recipe.options, &texts, context.progress)?;
     let write = context.write()?;
-    let space = begin(&write, spec, name, encoder.dim(), &encoder.to_bytes())?;
+    let space = begin(&write, spec, name, encoder.dim()?, &encoder.to_bytes())?;
     write.commit()?;
     Ok(space)
 }
@@ -168,9 +171,9 @@ fn encode(
             .map(|(_, item)| item_text(&schema, item, spec.recipe.parts.as_deref()))
             .collect();
         let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let vectors = encoder.encode(&borrowed)?;
+        let vectors = encoder.encode(&borrowed, context.progress)?;
         let rows = part.iter().map(|(number, _)| *number);
-        embeddings::put_many(write, &space.name, rows.zip(vectors.chunks_exact(encoder.dim())))?;
+        embeddings::put_many(write, &space.name, rows.zip(vectors.chunks_exact(encoder.dim()?)))?;
         context.progress.advance(part.len() as u64);
     }
     Ok(())

@@ -10,10 +10,10 @@ use super::operand;
 use super::relation::Relation;
 use super::select::{self, Select};
 use crate::derive::{Recipe, Stage};
-use crate::enrich::ENCODERS;
 use crate::error::{Error, Result};
 use crate::job::enrich::Spec;
 use crate::kind;
+use crate::model;
 
 /// A resolved ENRICH.
 pub(crate) struct Enrich {
@@ -52,7 +52,7 @@ pub(crate) fn plan(catalog: &Catalog<'_>, enrich: &ast::Enrich) -> Result<Enrich
             check_fields(catalog, enrich, parts.as_deref())?;
             let using = enrich.using.as_ref();
             let name = using.map_or(DEFAULT_ENCODER, |name| &name.node);
-            let kind = kind::find(ENCODERS, "encoder", name).map_err(|error| match using {
+            let kind = kind::find(model::KINDS, "model", name).map_err(|error| match using {
                 Some(name) => error.at(name.span.clone()),
                 None => error,
             })?;

@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("policy", 3),
     ("quantize", 3),
     ("enrich", 3),
+    ("model", 3),
     ("metric", 3),
     ("index", 2),
     ("nn", 2),
@@ -43,6 +44,7 @@ const SIDEWAYS: &[(&str, &str, &str)] = &[
     ("*", "error", "everything can fail"),
     ("params", "value", "a parameter is a value"),
     ("schema", "value", "a field has the type of a value"),
+    ("enrich", "model", "a stage asks a model"),
     ("settings", "options", "a setting is an option of the session"),
     ("settings", "value", "a setting has a value"),
 ];

@@ -21,7 +21,7 @@ use unicode_normalization::UnicodeNormalization;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::subspace::leading;
-use super::{Encoder, Kind};
+use super::{Ability, Encoder, FittedEncoder, Kind, Make};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::index::product::normalise;
 use crate::options;
@@ -31,9 +31,12 @@ use crate::progress::Progress;
 pub(super) const KIND: Kind = Kind {
     name: "hash",
     summary: "hashed words and character n-grams weighted by rarity; no model weights needed",
+    abilities: &[Ability::Text],
     config: |given| options::checked(given, |_: &Config| Ok(())),
-    fit: |config, texts, progress| Ok(Box::new(fit(config, texts, progress)?)),
-    load: |bytes| Ok(Box::new(Hash::from_bytes(bytes)?)),
+    make: Make::Fitted(
+        |config, texts, progress| Ok(Box::new(fit(config, texts, progress)?)),
+        |bytes| Ok(Box::new(Hash::from_bytes(bytes)?)),
+    ),
 };
 
 /// Hashed features that are told apart: their document frequencies and singular vectors are stored.
@@ -320,18 +323,21 @@ fn damaged(why: &str) -> Error {
 }
 
 impl Encoder for Hash {
-    fn dim(&self) -> usize {
-        self.config.dim
+    fn dim(&self) -> Result<usize> {
+        Ok(self.config.dim)
     }
 
-    fn encode(&self, texts: &[&str]) -> Result<Vec<f32>> {
+    fn encode(&self, texts: &[&str], progress: &Progress) -> Result<Vec<f32>> {
+        progress.check()?;
         let mut out = vec![0.0; texts.len() * self.config.dim];
         out.par_chunks_mut(self.config.dim)
             .zip(texts)
             .for_each(|(out, text)| self.write(text, out));
         Ok(out)
     }
+}
 
+impl FittedEncoder for Hash {
     fn to_bytes(&self) -> Vec<u8> {
         let rank = self.basis.as_ref().map(|basis| basis.scales.len());
         let config = self.config.clone();
@@ -361,6 +367,10 @@ mod tests {
     /// XXH3 of `<nail>`.
     const HASH_OF_NAIL: u64 = 0x15d260bfee82eed1;
 
+    fn encode(encoder: &Hash, texts: &[&str]) -> Vec<f32> {
+        encoder.encode(texts, &Progress::silent()).unwrap()
+    }
+
     #[test]
     fn hashing_never_changes() {
         // Stored document frequencies and vectors are worthless after a change of these figures.
@@ -387,7 +397,7 @@ mod tests {
             (0..600).map(|i| format!("{} {}", things[i % 5], things[i / 5 % 5])).collect();
         let encoder = fit(&json!({"dim": 256}), &texts, &Progress::silent()).unwrap();
         assert!(encoder.basis.is_some());
-        let vectors = encoder.encode(&[&texts[0], &texts[1], &texts[7]]).unwrap();
+        let vectors = encode(&encoder, &[&texts[0], &texts[1], &texts[7]]);
         let angle = |a: &Sparse, b: &Sparse| -> f32 {
             let shared = a.iter().filter_map(|(bucket, x)| {
                 b.iter().find(|(other, _)| other == bucket).map(|(_, y)| x * y)
@@ -410,7 +420,7 @@ mod tests {
         let loaded = Hash::from_bytes(&bytes).unwrap();
         assert!(loaded.basis.is_some());
         let asked = ["word3 thing7", "nothing known"];
-        assert_eq!(loaded.encode(&asked).unwrap(), encoder.encode(&asked).unwrap());
+        assert_eq!(encode(&loaded, &asked), encode(&encoder, &asked));
         assert_eq!(
             Hash::from_bytes(&bytes[..bytes.len() - 1]).err().unwrap().code(),
             "damaged-encoder"
@@ -421,7 +431,7 @@ mod tests {
         #[test]
         fn any_text_is_encoded(text: String, bytes: Vec<u8>) {
             let encoder = fit(&json!({}), &[], &Progress::silent()).unwrap();
-            let vector = encoder.encode(&[&text]).unwrap();
+            let vector = encode(&encoder, &[&text]);
             let length = dot(&vector, &vector);
             prop_assert!(length == 0.0 || (length - 1.0).abs() < 1e-4);
             prop_assert!(Hash::from_bytes(&bytes).is_err());

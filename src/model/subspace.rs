@@ -15,7 +15,7 @@ const NEGLIGIBLE: f32 = 1e-6;
 /// Orthonormal eigenvectors of a positive semidefinite `rows × rows` matrix for its `count` largest
 /// eigenvalues, the largest first; fewer where its rank is lower. `apply` multiplies the matrix with a block of
 /// columns. Subspace iteration (Halko, Martinsson and Tropp 2011), deterministic for a seed.
-pub(super) fn leading(
+pub(crate) fn leading(
     rows: usize,
     count: usize,
     rounds: usize,
