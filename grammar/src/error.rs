@@ -55,6 +55,8 @@ pub enum Expected {
     Codebook,
     /// The name of a policy.
     Policy,
+    /// The name of a prompt.
+    Prompt,
     /// The name of a kind: a quantizer, a policy kind, an objective.
     Kind,
     /// The name of a model.
@@ -91,6 +93,7 @@ impl fmt::Display for Expected {
             Expected::Sid => "a SID",
             Expected::Codebook => "a codebook",
             Expected::Policy => "a policy",
+            Expected::Prompt => "a prompt",
             Expected::Kind => "a kind",
             Expected::Model => "a model",
             Expected::Stage => "a stage",
@@ -109,8 +112,8 @@ impl Expected {
     /// Whether it is a name that the user or the catalogue gives.
     pub fn is_name(self) -> bool {
         use Expected::{
-            Codebook, Column, Kind, Model, Name, Option, Policy, Relation, Setting, Space, Split,
-            Stage,
+            Codebook, Column, Kind, Model, Name, Option, Policy, Prompt, Relation, Setting, Space,
+            Split, Stage,
         };
         matches!(
             self,
@@ -121,6 +124,7 @@ impl Expected {
                 | Name
                 | Option
                 | Policy
+                | Prompt
                 | Relation
                 | Setting
                 | Space

@@ -45,6 +45,12 @@ pub enum Statement {
     TrainPolicy(TrainPolicy),
     /// `DROP POLICY name`
     DropPolicy(Name),
+    /// `CREATE MODEL name USING kind [WITH (…)]`
+    CreateModel(CreateModel),
+    /// `DROP MODEL name`
+    DropModel(Name),
+    /// `COMPARE LABELS WITH 'file' [WITH (…)]`
+    CompareLabels(CompareLabels),
     /// `RECOMMEND 10 FOR USER 'u1' [USING policy] [WHERE …] [WITH (…)]`
     Recommend(Recommend),
     /// `EVALUATE POLICY a, b [ON test] [AT 5, 10] [WITH (…)] [IN BACKGROUND]`
@@ -53,6 +59,8 @@ pub enum Statement {
     Explain(Explain),
     /// `SHOW JOBS` and its like
     Show(Spanned<Show>),
+    /// `SHOW FAILURES JOB n`
+    ShowFailures(Spanned<u64>),
     /// `DESCRIBE items` and its like
     Describe(Describe),
     /// `WAIT JOB n`
@@ -153,6 +161,8 @@ pub enum NearTarget {
     Operand(Operand),
     /// `TEXT 'indoor futsal ball'`: the embedding of a text.
     Text(Operand),
+    /// `IMAGE 'ball.jpg'`: the embedding of a photo, in a file, on the net, or a parameter of bytes.
+    Image(Operand),
     /// A vector written out.
     Vector(Vec<f64>),
 }
@@ -286,6 +296,26 @@ pub struct CreatePolicy {
     pub with: Vec<WithOption>,
 }
 
+/// `CREATE MODEL …`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateModel {
+    /// Its name.
+    pub name: Name,
+    /// The kind.
+    pub using: Name,
+    /// `WITH (…)`
+    pub with: Vec<WithOption>,
+}
+
+/// `COMPARE LABELS …`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompareLabels {
+    /// The file with the labels of people.
+    pub file: Spanned<Operand>,
+    /// `WITH (…)`
+    pub with: Vec<WithOption>,
+}
+
 /// `TRAIN POLICY …`
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainPolicy {
@@ -361,6 +391,12 @@ pub enum Show {
     Policies,
     /// Embedding spaces.
     Spaces,
+    /// Models.
+    Models,
+    /// Prompts.
+    Prompts,
+    /// What is missing or out of date.
+    Stale,
     /// Jobs.
     Jobs,
     /// Evaluations.
@@ -385,6 +421,10 @@ pub enum Describe {
     Policy(Name),
     /// `DESCRIBE KIND name`
     Kind(Name),
+    /// `DESCRIBE MODEL name`
+    Model(Name),
+    /// `DESCRIBE PROMPT name`
+    Prompt(Name),
     /// `DESCRIBE PREFIX a1.b33`
     Prefix(Spanned<SidPattern>),
 }

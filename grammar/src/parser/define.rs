@@ -1,10 +1,10 @@
-//! `CREATE` and `DROP` of codebooks and policies.
+//! `CREATE` and `DROP` of codebooks, policies and models.
 
 use nom::Parser;
 use nom::combinator::{cut, opt};
 use nom::sequence::preceded;
 
-use crate::ast::{CreateCodebook, CreatePolicy, Statement};
+use crate::ast::{CreateCodebook, CreateModel, CreatePolicy, Statement};
 use crate::error::Expected;
 use crate::parser::primitive::{Parsed, keyword, keywords, name, with_options};
 use crate::parser::rebuild::generation_of;
@@ -33,4 +33,15 @@ pub(super) fn drop_codebook(input: Tokens<'_>) -> Parsed<'_, Statement> {
 
 pub(super) fn drop_policy(input: Tokens<'_>) -> Parsed<'_, Statement> {
     name(Expected::Policy).map(Statement::DropPolicy).parse(input)
+}
+
+pub(super) fn create_model(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    let (rest, model) = name(Expected::Name)(input)?;
+    let (rest, using) = preceded(keyword("USING"), name(Expected::Kind)).parse(rest)?;
+    let (rest, with) = with_options(rest)?;
+    Ok((rest, Statement::CreateModel(CreateModel { name: model, using, with })))
+}
+
+pub(super) fn drop_model(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    name(Expected::Model).map(Statement::DropModel).parse(input)
 }

@@ -1,6 +1,7 @@
 //! Tokens to statements: one file for each family of statements, and the table that finds them.
 
 mod advice;
+mod compare;
 mod copy;
 mod define;
 mod enrich;
@@ -87,6 +88,11 @@ const FORMS: &[Form] = &[
         parse: define::create_policy,
     },
     Form {
+        words: &["CREATE", "MODEL"],
+        text: "CREATE MODEL name USING kind [WITH (option = value, …)]",
+        parse: define::create_model,
+    },
+    Form {
         words: &["REBUILD", "CODEBOOK"],
         text: "REBUILD CODEBOOK name [WITH (option = value, …)] [IN BACKGROUND]",
         parse: rebuild::rebuild,
@@ -102,6 +108,7 @@ const FORMS: &[Form] = &[
         parse: define::drop_codebook,
     },
     Form { words: &["DROP", "POLICY"], text: "DROP POLICY name", parse: define::drop_policy },
+    Form { words: &["DROP", "MODEL"], text: "DROP MODEL name", parse: define::drop_model },
     Form {
         words: &["TRAIN", "POLICY"],
         text: "TRAIN POLICY name [USING objective] [WITH (option = value, …)] [IN BACKGROUND]",
@@ -119,17 +126,22 @@ const FORMS: &[Form] = &[
                [IN BACKGROUND]",
         parse: train::evaluate,
     },
+    Form {
+        words: &["COMPARE", "LABELS"],
+        text: "COMPARE LABELS WITH 'file' [WITH (option = value, …)]",
+        parse: compare::labels,
+    },
     Form { words: &["EXPLAIN"], text: "EXPLAIN [ANALYZE] statement", parse: select::explain },
     Form {
         words: &["SHOW"],
-        text: "SHOW RELATIONS | CODEBOOKS | GENERATIONS | POLICIES | SPACES | JOBS | EVALUATIONS \
-               | KINDS | SETTINGS | SPACE",
+        text: "SHOW RELATIONS | CODEBOOKS | GENERATIONS | POLICIES | SPACES | MODELS | PROMPTS \
+               | STALE | JOBS | FAILURES JOB n | EVALUATIONS | KINDS | SETTINGS | SPACE",
         parse: show::show,
     },
     Form {
         words: &["DESCRIBE"],
         text: "DESCRIBE relation | CODEBOOK name [GENERATION n] | POLICY name | KIND name \
-               | PREFIX sid",
+               | MODEL name | PROMPT name | PREFIX sid",
         parse: show::describe,
     },
     Form { words: &["WAIT", "JOB"], text: "WAIT JOB n", parse: jobs::wait },

@@ -9,19 +9,22 @@ use crate::ast::{Describe, Show, Statement};
 use crate::error::Expected;
 use crate::parser::failure::Failure;
 use crate::parser::pattern;
-use crate::parser::primitive::{Parsed, keyword, name, spanned};
+use crate::parser::primitive::{Parsed, keyword, name, natural, spanned};
 use crate::parser::rebuild::generation_of;
 use crate::span::Spanned;
 use crate::token::Tokens;
 
 /// What can be shown, by its word; `TABLES` is another word for the first one.
-pub(crate) const SHOWN: [(&str, Show); 11] = [
+pub(crate) const SHOWN: [(&str, Show); 14] = [
     ("RELATIONS", Show::Relations),
     ("TABLES", Show::Relations),
     ("CODEBOOKS", Show::Codebooks),
     ("GENERATIONS", Show::Generations),
     ("POLICIES", Show::Policies),
     ("SPACES", Show::Spaces),
+    ("MODELS", Show::Models),
+    ("PROMPTS", Show::Prompts),
+    ("STALE", Show::Stale),
     ("JOBS", Show::Jobs),
     ("EVALUATIONS", Show::Evaluations),
     ("KINDS", Show::Kinds),
@@ -34,9 +37,14 @@ pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Statement> {
         let shown = Spanned::new(*shown, input.span());
         return Ok((input.skip(1), Statement::Show(shown)));
     }
+    if input.is_keyword(0, "FAILURES") {
+        let job = preceded(keyword("JOB"), cut(natural));
+        return job.map(Statement::ShowFailures).parse(input.skip(1));
+    }
     for (word, _) in SHOWN {
         input.note(Expected::Keyword(word));
     }
+    input.note(Expected::Keyword("FAILURES"));
     Err(nom::Err::Error(Failure::at(input.at())))
 }
 
@@ -44,8 +52,12 @@ pub(super) fn describe(input: Tokens<'_>) -> Parsed<'_, Statement> {
     let codebook = preceded(keyword("CODEBOOK"), cut(generation_of)).map(Describe::Codebook);
     let policy = preceded(keyword("POLICY"), cut(name(Expected::Policy))).map(Describe::Policy);
     let kind = preceded(keyword("KIND"), cut(name(Expected::Kind))).map(Describe::Kind);
+    let model = preceded(keyword("MODEL"), cut(name(Expected::Model))).map(Describe::Model);
+    let prompt = preceded(keyword("PROMPT"), cut(name(Expected::Prompt))).map(Describe::Prompt);
     let sid = spanned(|input| pattern::sid(input, true));
     let prefix = preceded(keyword("PREFIX"), cut(sid)).map(Describe::Prefix);
     let relation = name(Expected::Relation).map(Describe::Relation);
-    alt((codebook, policy, kind, prefix, relation)).map(Statement::Describe).parse(input)
+    alt((codebook, policy, kind, model, prompt, prefix, relation))
+        .map(Statement::Describe)
+        .parse(input)
 }

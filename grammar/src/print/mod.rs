@@ -126,6 +126,7 @@ impl Display for Near {
             NearTarget::Operand(Operand::Literal(Literal::Sid(sid))) => write!(f, "{sid}")?,
             NearTarget::Operand(operand) => write!(f, "{operand}")?,
             NearTarget::Text(operand) => write!(f, "TEXT {operand}")?,
+            NearTarget::Image(operand) => write!(f, "IMAGE {operand}")?,
             NearTarget::Vector(values) => write!(f, "{values:?}")?,
         }
         clause(f, "IN", self.space.as_ref().map(name))
@@ -154,6 +155,8 @@ impl Display for Describe {
             Describe::Codebook(of) => write!(f, "CODEBOOK {of}"),
             Describe::Policy(policy) => write!(f, "POLICY {}", name(policy)),
             Describe::Kind(kind) => write!(f, "KIND {}", name(kind)),
+            Describe::Model(model) => write!(f, "MODEL {}", name(model)),
+            Describe::Prompt(prompt) => write!(f, "PROMPT {}", name(prompt)),
             Describe::Prefix(sid) => write!(f, "PREFIX {}", sid.node),
         }
     }
@@ -220,6 +223,15 @@ impl Display for Statement {
                 background(f, train.background)
             }
             Statement::DropPolicy(policy) => write!(f, "DROP POLICY {}", name(policy)),
+            Statement::CreateModel(create) => {
+                write!(f, "CREATE MODEL {} USING {}", name(&create.name), name(&create.using))?;
+                with(f, &create.with)
+            }
+            Statement::DropModel(model) => write!(f, "DROP MODEL {}", name(model)),
+            Statement::CompareLabels(compare) => {
+                write!(f, "COMPARE LABELS WITH {}", compare.file.node)?;
+                with(f, &compare.with)
+            }
             Statement::Recommend(recommend) => write!(f, "{recommend}"),
             Statement::Evaluate(evaluate) => write!(f, "{evaluate}"),
             Statement::Explain(explain) => {
@@ -227,6 +239,7 @@ impl Display for Statement {
                 write!(f, "{}", explain.statement)
             }
             Statement::Show(shown) => write!(f, "SHOW {}", shown.node),
+            Statement::ShowFailures(job) => write!(f, "SHOW FAILURES JOB {}", job.node),
             Statement::Describe(described) => write!(f, "DESCRIBE {described}"),
             Statement::WaitJob(job) => write!(f, "WAIT JOB {}", job.node),
             Statement::CancelJob(job) => write!(f, "CANCEL JOB {}", job.node),

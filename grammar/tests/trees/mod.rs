@@ -154,6 +154,7 @@ fn near() -> impl Strategy<Value = Near> {
         given().prop_map(NearTarget::Operand),
         sid().prop_map(|sid| NearTarget::Operand(Operand::Literal(Literal::Sid(sid)))),
         given().prop_map(NearTarget::Text),
+        given().prop_map(NearTarget::Image),
         vec(float(), 1..4).prop_map(NearTarget::Vector),
     ];
     (target.prop_map(at), of(name())).prop_map(|(target, space)| Near { target, space })
@@ -228,6 +229,12 @@ fn define() -> BoxedStrategy<Statement> {
         generation_of().prop_map(Statement::PublishCodebook),
         generation_of().prop_map(Statement::DropCodebook),
         name().prop_map(Statement::DropPolicy),
+        (name(), name(), with()).prop_map(|(name, using, with)| {
+            Statement::CreateModel(CreateModel { name, using, with })
+        }),
+        name().prop_map(Statement::DropModel),
+        (file(), with())
+            .prop_map(|(file, with)| Statement::CompareLabels(CompareLabels { file, with })),
         (name(), of(name()), with(), any::<bool>()).prop_map(
             |(name, objective, with, background)| {
                 Statement::TrainPolicy(TrainPolicy { name, objective, with, background })
@@ -264,6 +271,9 @@ fn manage() -> BoxedStrategy<Statement> {
         Show::Generations,
         Show::Policies,
         Show::Spaces,
+        Show::Models,
+        Show::Prompts,
+        Show::Stale,
         Show::Jobs,
         Show::Evaluations,
         Show::Kinds,
@@ -284,7 +294,10 @@ fn manage() -> BoxedStrategy<Statement> {
         generation_of().prop_map(|of| Statement::Describe(Describe::Codebook(of))),
         name().prop_map(|name| Statement::Describe(Describe::Policy(name))),
         name().prop_map(|name| Statement::Describe(Describe::Kind(name))),
+        name().prop_map(|name| Statement::Describe(Describe::Model(name))),
+        name().prop_map(|name| Statement::Describe(Describe::Prompt(name))),
         sid().prop_map(|sid| Statement::Describe(Describe::Prefix(at(sid)))),
+        number().prop_map(Statement::ShowFailures),
         number().prop_map(Statement::WaitJob),
         number().prop_map(Statement::CancelJob),
         (number(), any::<bool>())
