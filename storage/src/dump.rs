@@ -6,12 +6,13 @@ use std::ops::Bound;
 use crate::codec::{archive, frame, key};
 use crate::error::Result;
 use crate::record::{
-    Codebook, EvaluationRecord, Field, Generation, Item, JobRecord, PolicyCard, Sid, Space, User,
+    Codebook, EvaluationRecord, Evidence, Failure, Field, Generation, Item, JobRecord, Model,
+    Origin, PolicyCard, Sid, Space, Stamp, User,
 };
 use crate::store;
 use crate::table::counters::{self, COUNTERS};
 use crate::table::posting::List;
-use crate::table::{Table, blobs, embeddings, histories, settings, sids, spaces};
+use crate::table::{Table, blobs, embeddings, evidence, histories, settings, sids, spaces};
 use crate::view::View;
 
 /// Appends every row of a table to `out`: key, ` = `, value, one line each. A damaged value is told as
@@ -49,14 +50,19 @@ pub fn key_text(table: &str, key: &[u8]) -> String {
 fn readable(table: &str, row_key: &[u8]) -> Option<String> {
     let big = |bytes: &[u8]| bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
     let text = match (Table::named(table)?, row_key.len()) {
-        (Table::Fields, 2) | (Table::Generations, 4) => big(row_key).to_string(),
+        (Table::Fields, 2) | (Table::Generations | Table::Origins, 4) => big(row_key).to_string(),
         (Table::Items | Table::Users | Table::Jobs | Table::Evaluations | Table::Blobs, 8) => {
             big(row_key).to_string()
         }
         (Table::Histories | Table::Chunks, 12) => {
             format!("{}/{}", big(&row_key[..8]), big(&row_key[8..]))
         }
-        (Table::Embeddings | Table::Sids, 12) => {
+        (Table::Failures, 16) => format!("{}/{}", big(&row_key[..8]), big(&row_key[8..])),
+        (Table::Evidence, 9) => {
+            let (kind, item) = evidence::split_key(row_key)?;
+            format!("{}/{item}", kind.name())
+        }
+        (Table::Embeddings | Table::Sids | Table::Stamps, 12) => {
             format!("{}/{}", big(&row_key[..4]), big(&row_key[4..]))
         }
         (Table::Counters, 1) => {
@@ -70,7 +76,8 @@ fn readable(table: &str, row_key: &[u8]) -> Option<String> {
             | Table::UserIds
             | Table::Spaces
             | Table::Codebooks
-            | Table::Policies,
+            | Table::Policies
+            | Table::Models,
             _,
         ) => format!("{:?}", std::str::from_utf8(row_key).ok()?),
         _ => return None,
@@ -117,6 +124,11 @@ pub fn value_text(view: &dyn View, table: Table, key: &[u8], value: &[u8]) -> Re
         Table::Policies => record::<PolicyCard>(table, key, value),
         Table::Jobs => record::<JobRecord>(table, key, value),
         Table::Evaluations => record::<EvaluationRecord>(table, key, value),
+        Table::Models => record::<Model>(table, key, value),
+        Table::Origins => record::<Origin>(table, key, value),
+        Table::Evidence => record::<Evidence>(table, key, value),
+        Table::Stamps => record::<Stamp>(table, key, value),
+        Table::Failures => record::<Failure>(table, key, value),
         Table::Histories => history_text(key, value),
         Table::Embeddings => block_text(view, key, value),
         Table::Sids => Ok(pairs(sids::decode(key, value)?.into_iter())),

@@ -18,6 +18,7 @@
 
 mod codec;
 mod error;
+mod migrate;
 mod record;
 mod store;
 mod table;
@@ -33,8 +34,9 @@ pub use record::*;
 pub use store::{FORMAT, OpenOptions, Store};
 pub use table::counters::Counter;
 pub use table::{
-    TABLES, Table, TableInfo, blobs, codebooks, embeddings, evaluations, fields, generations,
-    histories, items, jobs, policies, settings, sids, spaces, users,
+    TABLES, Table, TableInfo, blobs, codebooks, embeddings, evaluations, evidence, failures,
+    fields, generations, histories, items, jobs, models, origins, policies, settings, sids, spaces,
+    stamps, users,
 };
 pub use txn::{Read, TableSpace, Write};
 pub use view::{Bytes, Rows, Stream, Touched, View};

@@ -8,14 +8,16 @@ use redb::{Database, ReadOnlyDatabase, ReadableDatabase, StorageBackend};
 
 use crate::codec::frame;
 use crate::error::{Error, Result};
+use crate::migrate;
 use crate::table::counters::Counter;
 use crate::table::{TABLES, Table};
 use crate::txn::{Read, TableSpace, Write, guarded, raw};
 use crate::verify::{self, Report};
 use crate::view::View;
 
-/// The format number that this build writes, and the newest one it reads.
-pub const FORMAT: u32 = 1;
+/// The format number that this build writes, and the newest one it reads. Older files are brought to it when they are
+/// opened for writing.
+pub const FORMAT: u32 = 2;
 /// Stands at the front of the format row.
 const MAGIC: &[u8; 8] = b"sidql\0\r\n";
 const FORMAT_KEY: &[u8] = b"format";
@@ -174,9 +176,17 @@ impl Store {
             write.commit()?;
         }
         let read = store.read()?;
-        check_format(&read)?;
+        let format = check_format(&read)?;
+        // Before anything is written: every commit stores the revision.
         let revision = read.counter(Counter::Revision)?;
         store.shared.revision.store(revision, Ordering::Release);
+        drop(read);
+        if format < FORMAT && !store.is_read_only() {
+            let write = store.write()?;
+            migrate::migrate(&write, format)?;
+            write.put(Table::Meta, FORMAT_KEY, &format_row()?)?;
+            write.commit()?;
+        }
         Ok(store)
     }
 
@@ -336,7 +346,8 @@ pub(crate) fn read_format(framed: &[u8]) -> Result<u32> {
     }
 }
 
-fn check_format(read: &Read) -> Result<()> {
+/// The format of a file, which must be one that this build reads.
+fn check_format(read: &Read) -> Result<u32> {
     let row = match read.get(Table::Meta, FORMAT_KEY) {
         Ok(Some(row)) => row,
         Ok(None) => return Err(Error::NotSidql),
@@ -344,7 +355,7 @@ fn check_format(read: &Read) -> Result<()> {
         Err(error) => return Err(error),
     };
     match read_format(&row)? {
-        FORMAT => Ok(()),
+        known @ migrate::OLDEST..=FORMAT => Ok(known),
         found => Err(Error::Version { found, supported: FORMAT }),
     }
 }

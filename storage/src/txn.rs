@@ -9,6 +9,7 @@ use redb::{ReadOnlyTable, ReadableTable, ReadableTableMetadata, TableDefinition,
 
 use crate::codec::key::Key;
 use crate::error::{Error, Result};
+use crate::migrate::OLDEST;
 use crate::record::GenerationNo;
 use crate::store::{Shared, Ticket};
 use crate::table::counters::{self, COUNTERS, Counter};
@@ -67,17 +68,23 @@ impl Read {
         Read { inner: Arc::new(ReadInner { txn, tables }) }
     }
 
-    fn table(&self, table: Table) -> Result<&Opened> {
+    /// A table; none where it came with a later format than that of the file, which is open for reading only.
+    fn table(&self, table: Table) -> Result<Option<&Opened>> {
         let slot = &self.inner.tables[table.index()];
         if let Some(opened) = slot.get() {
-            return Ok(opened);
+            return Ok(Some(opened));
         }
-        let opened = guarded(|| Ok(self.inner.txn.open_table(raw(table))?))?;
-        Ok(slot.get_or_init(|| opened))
+        let opened = guarded(|| match self.inner.txn.open_table(raw(table)) {
+            Err(TableError::TableDoesNotExist(_)) if table.info().since > OLDEST => Ok(None),
+            other => Ok(Some(other?)),
+        })?;
+        Ok(opened.map(|opened| slot.get_or_init(|| opened)))
     }
 
     pub(crate) fn space(&self, table: Table) -> Result<TableSpace> {
-        let opened = self.table(table)?;
+        let Some(opened) = self.table(table)? else {
+            return Ok(TableSpace { table, rows: 0, stored_bytes: 0, page_bytes: 0 });
+        };
         let stats = guarded(|| Ok(opened.stats()?))?;
         Ok(TableSpace {
             table,
@@ -96,12 +103,12 @@ impl std::fmt::Debug for Read {
 
 impl View for Read {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>> {
-        let opened = self.table(table)?;
+        let Some(opened) = self.table(table)? else { return Ok(None) };
         guarded(|| Ok(opened.get(key)?.map(Bytes::page)))
     }
 
     fn scan(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Rows<'_>> {
-        let opened = self.table(table)?;
+        let Some(opened) = self.table(table)? else { return Ok(Box::new(std::iter::empty())) };
         let mut rows = guarded(|| Ok(opened.range::<&[u8]>((from, to))?))?;
         let mut failed = false;
         Ok(Box::new(std::iter::from_fn(move || {
@@ -115,12 +122,15 @@ impl View for Read {
     }
 
     fn floor(&self, table: Table, key: &[u8]) -> Result<Option<(Bytes, Bytes)>> {
-        let opened = self.table(table)?;
+        let Some(opened) = self.table(table)? else { return Ok(None) };
         guarded(|| opened.range::<&[u8]>(..=key)?.next_back().map(own).transpose())
     }
 
     fn len(&self, table: Table) -> Result<u64> {
-        Ok(self.table(table)?.len()?)
+        match self.table(table)? {
+            Some(opened) => Ok(opened.len()?),
+            None => Ok(0),
+        }
     }
 
     fn counter(&self, counter: Counter) -> Result<u64> {
@@ -213,10 +223,15 @@ impl Write {
         })
     }
 
+    /// Makes an empty table, if it is not there.
+    pub(crate) fn create_table(&self, table: Table) -> Result<()> {
+        guarded(|| self.open(table).map(drop))
+    }
+
     /// Makes the tables of an empty file.
     pub(crate) fn create_tables(&self) -> Result<()> {
         for info in &TABLES {
-            self.open(info.table)?;
+            self.create_table(info.table)?;
         }
         for counter in COUNTERS {
             let value = counters::encode(Table::Counters, counter.first())?;

@@ -100,6 +100,41 @@ fn power_fails_at_every_sync() {
 }
 
 #[test]
+fn power_fails_while_an_old_file_is_brought_to_the_new_format() {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/v1/shop.sidql");
+    let old = std::fs::read(fixture).unwrap();
+    let disk = Disk::recording_from(old.clone());
+    let store = Store::with_backend(disk.clone()).unwrap();
+    let after = dump::all(&store.read().unwrap()).unwrap();
+    let mut log = disk.log();
+    log.push(Event::Sync);
+    let mut random = Random(2);
+    let (mut durable, mut pending, mut syncs) = (old, Vec::new(), 0);
+    for event in log {
+        match event {
+            Event::Sync => {
+                syncs += 1;
+                for _ in 0..CUTS {
+                    let mut torn = durable.clone();
+                    apply_some(&mut torn, &pending, &mut random);
+                    let store = Store::with_backend(Disk::of(torn)).unwrap();
+                    let read = store.read().unwrap();
+                    // Whether or not it had been brought over, it is when it opens.
+                    assert_eq!(dump::all(&read).unwrap(), after, "before sync {syncs}");
+                    assert!(store.verify(&read, &mut |_, _| ()).unwrap().is_sound());
+                }
+                for event in pending.drain(..) {
+                    apply(&mut durable, &event);
+                }
+            }
+            Event::Acknowledged(_) => {}
+            change => pending.push(change),
+        }
+    }
+    assert!(syncs > 2, "{syncs} syncs are too few for a migration");
+}
+
+#[test]
 fn full_disk_loses_nothing() {
     for room in [0, 100_000, 1_000_000] {
         let disk = Disk::of(Vec::new());

@@ -343,7 +343,18 @@ fn damage_is_told() {
         overwrite(&disk, table, &key, None);
         if let Ok(store) = Store::with_backend(disk) {
             let report = store.verify(&store.read().unwrap(), &mut |_, _| ()).unwrap();
-            let free = ["settings", "jobs", "evaluations", "histories", "policies", "counters"];
+            let free = [
+                "settings",
+                "jobs",
+                "evaluations",
+                "histories",
+                "policies",
+                "counters",
+                "models",
+                "evidence",
+                "stamps",
+                "failures",
+            ];
             assert!(free.contains(&table) || !report.is_sound(), "the loss of {what} is not told");
         }
     }

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use sidql_storage::{
-    Codebook, Error, FieldType, FieldValue, Generation, Interaction, Item, JobRecord, JobState,
-    Result, Sid, Space, Store, Table, View, Write, blobs, codebooks, dump, embeddings, fields,
-    generations, histories, items, jobs, settings, sids, spaces, users,
+    Body, Codebook, Error, Evidence, Failure, FieldType, FieldValue, Generation, Interaction, Item,
+    JobRecord, JobState, Model, Origin, Result, Sid, Space, Stamp, Store, Table, View, Write,
+    blobs, codebooks, dump, embeddings, evidence, failures, fields, generations, histories, items,
+    jobs, models, origins, settings, sids, spaces, stamps, users,
 };
 
 /// A store, and the write transaction that a script has open.
@@ -123,6 +124,38 @@ fn change(write: &Write, words: &[&str]) -> Result<String> {
         ["blob", text] => format!("blob {}", blobs::put(write, text.as_bytes())?),
         ["sweep"] => format!("{:?}", blobs::sweep(write)?),
         ["job", kind] => format!("job {}", jobs::create(write, &job(kind))?),
+        ["drop", "space", name] => format!("{}", spaces::drop(write, name)?),
+        ["origin", stage, model] => {
+            let (stage, model) = ((*stage).to_owned(), (*model).to_owned());
+            let origin = Origin { stage, model, ..Origin::default() };
+            format!("origin {}", origins::intern(write, &origin)?)
+        }
+        ["caption", item, origin, words @ ..] => {
+            let stamp = Stamp { origin: number(origin)?, source: 7, made_ms: 1 };
+            let body = Body::Caption(words.join(" "));
+            evidence::put(write, number(item)?, &Evidence { stamp, body })?;
+            String::new()
+        }
+        ["stamp", space, item, origin] => {
+            let space = spaces::must(write, space)?;
+            let stamp = Stamp { origin: number(origin)?, source: 7, made_ms: 1 };
+            stamps::put_many(write, &space, [(number(item)?, stamp)])?;
+            String::new()
+        }
+        ["failure", job, item, code] => {
+            let failure = Failure { code: (*code).into(), ..Failure::default() };
+            failures::put(write, number(job)?, number(item)?, &failure)?;
+            String::new()
+        }
+        ["clear", "failures", job] => {
+            failures::clear(write, number(job)?)?;
+            String::new()
+        }
+        ["model", name] => {
+            models::create(write, &Model { name: (*name).into(), ..Model::default() })?;
+            String::new()
+        }
+        ["drop", "model", name] => format!("{}", models::drop(write, name)?),
         ["checkpoint", no, text] => {
             let job = jobs::get(write, number(no)?)?.unwrap();
             let checkpoint = Some(blobs::put(write, text.as_bytes())?);

@@ -5,10 +5,14 @@
 
 mod codebook;
 mod evaluation;
+mod evidence;
+mod failure;
 mod field;
 mod interaction;
 mod item;
 mod job;
+mod model;
+mod origin;
 mod policy;
 mod sid;
 mod space;
@@ -17,10 +21,16 @@ pub use codebook::{
     Codebook, CodebookV1, Generation, GenerationState, GenerationStateV1, GenerationV1,
 };
 pub use evaluation::{EvaluationRecord, EvaluationRecordV1};
+pub use evidence::{
+    Body, BodyV1, Descriptor, DescriptorV1, Evidence, EvidenceKind, EvidenceV1, Stamp, StampV1,
+};
+pub use failure::{Failure, FailureV1};
 pub use field::{Field, FieldType, FieldTypeV1, FieldV1, FieldValue, FieldValueV1};
 pub use interaction::{Interaction, User, UserV1};
 pub use item::{Item, ItemV1};
 pub use job::{JobRecord, JobRecordV1, JobState, JobStateV1};
+pub use model::{Model, ModelV1};
+pub use origin::{Origin, OriginV1};
 pub use policy::{PolicyCard, PolicyCardV1, PolicyState, PolicyStateV1};
 pub use sid::{MAX_LEVELS, Sid, level_name};
 pub use space::{Space, SpaceV1};
@@ -37,6 +47,8 @@ pub type JobNo = u64;
 pub type EvaluationNo = u64;
 /// The number of a blob, never used again.
 pub type BlobNo = u64;
+/// The number of an origin, never used again.
+pub type OriginNo = u32;
 /// The number of an embedding space.
 pub type SpaceNo = u16;
 /// The number of a metadata field of the items.

@@ -26,10 +26,12 @@ pub enum Counter {
     Revision,
     /// The number of interactions.
     Interactions,
+    /// The next origin.
+    Origin,
 }
 
 /// Every counter.
-pub(crate) const COUNTERS: [Counter; 9] = [
+pub(crate) const COUNTERS: [Counter; 10] = [
     Counter::Item,
     Counter::User,
     Counter::Space,
@@ -39,6 +41,7 @@ pub(crate) const COUNTERS: [Counter; 9] = [
     Counter::Blob,
     Counter::Revision,
     Counter::Interactions,
+    Counter::Origin,
 ];
 
 impl Counter {
@@ -59,13 +62,18 @@ impl Counter {
             Counter::Blob => "blob",
             Counter::Revision => "revision",
             Counter::Interactions => "interactions",
+            Counter::Origin => "origin",
         }
     }
 
     /// The first number it gives: those that users type begin at 1.
     pub(crate) fn first(self) -> u64 {
         match self {
-            Counter::Generation | Counter::Job | Counter::Evaluation | Counter::Blob => 1,
+            Counter::Generation
+            | Counter::Job
+            | Counter::Evaluation
+            | Counter::Blob
+            | Counter::Origin => 1,
             _ => 0,
         }
     }

@@ -4,7 +4,7 @@
 
 use std::ops::Bound;
 
-use super::{Table, spaces};
+use super::{Table, spaces, stamps};
 use crate::codec::pack::{Damage, Reader};
 use crate::codec::{frame, key};
 use crate::error::{Error, Result};
@@ -241,7 +241,7 @@ pub fn delete(write: &Write, space: &str, item: ItemNo) -> Result<()> {
     delete_many(write, space, &[item])
 }
 
-/// Removes the vectors of many items; those that have none are passed over.
+/// Removes the vectors of many items with their stamps; those that have none are passed over.
 pub fn delete_many(write: &Write, space: &str, items: &[ItemNo]) -> Result<()> {
     let mut items = items.to_vec();
     items.sort_unstable();
@@ -249,6 +249,7 @@ pub fn delete_many(write: &Write, space: &str, items: &[ItemNo]) -> Result<()> {
     for item in items {
         let slot = editor.seek(item)?;
         editor.block.unset(slot);
+        stamps::remove(write, &editor.space, item)?;
     }
     editor.finish()
 }

@@ -1,7 +1,7 @@
 //! Items by number and by id.
 
 use super::{Table, rows};
-use super::{embeddings, generations, histories, sids, spaces};
+use super::{embeddings, evidence, failures, generations, histories, sids, spaces};
 use crate::codec::{archive, key};
 use crate::error::{Error, Result};
 use crate::record::{Item, ItemNo};
@@ -91,12 +91,12 @@ pub fn update(write: &Write, no: ItemNo, item: &Item) -> Result<()> {
     rows::put(write, Table::Items, &key::number(no), item)
 }
 
-/// Removes an item with its embeddings, its SIDs and its interactions; tells whether it was there.
+/// Removes an item with its evidence, its embeddings, its SIDs and its interactions; tells whether it was there.
 pub fn delete(write: &Write, item: ItemNo) -> Result<bool> {
     Ok(delete_many(write, &[item])? == 1)
 }
 
-/// Removes items with their embeddings, SIDs and interactions; tells how many were there. The histories
+/// Removes items with their evidence, embeddings, SIDs and interactions; tells how many were there. The histories
 /// are searched once for all, so delete many at a time.
 pub fn delete_many(write: &Write, items: &[ItemNo]) -> Result<u64> {
     let mut gone = Vec::with_capacity(items.len());
@@ -113,6 +113,10 @@ pub fn delete_many(write: &Write, items: &[ItemNo]) -> Result<u64> {
     for space in spaces::all(write)? {
         embeddings::delete_many(write, &space.name, &gone)?;
     }
+    for &item in &gone {
+        evidence::remove_item(write, item)?;
+    }
+    failures::remove_items(write, &gone)?;
     for generation in generations::all(write)? {
         for &item in &gone {
             sids::remove(write, generation.number, item)?;

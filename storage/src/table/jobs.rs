@@ -1,6 +1,6 @@
 //! Jobs by number, which is the order of the queue.
 
-use super::{Table, blobs, rows};
+use super::{Table, blobs, failures, rows};
 use crate::codec::key;
 use crate::error::{Error, Result};
 use crate::record::{JobNo, JobRecord, JobState};
@@ -41,9 +41,10 @@ pub fn update(write: &Write, job: &JobRecord) -> Result<()> {
     rows::put(write, Table::Jobs, &key::number(job.number), job)
 }
 
-/// Removes a job with its checkpoint; tells whether it was there.
+/// Removes a job with its checkpoint and its failures; tells whether it was there.
 pub fn delete(write: &Write, job: JobNo) -> Result<bool> {
     let Some(record) = get(write, job)? else { return Ok(false) };
     blobs::delete_if(write, record.checkpoint)?;
+    failures::clear(write, job)?;
     write.remove(Table::Jobs, &key::number(job))
 }

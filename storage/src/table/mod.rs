@@ -5,17 +5,22 @@ pub mod codebooks;
 pub(crate) mod counters;
 pub mod embeddings;
 pub mod evaluations;
+pub mod evidence;
+pub mod failures;
 pub mod fields;
 pub mod generations;
 pub mod histories;
 pub mod items;
 pub mod jobs;
+pub mod models;
+pub mod origins;
 pub mod policies;
 pub(crate) mod posting;
 pub(crate) mod rows;
 pub mod settings;
 pub mod sids;
 pub mod spaces;
+pub mod stamps;
 pub mod users;
 
 /// One table of the file.
@@ -63,6 +68,16 @@ pub enum Table {
     Blobs,
     /// The chunks of the blobs.
     Chunks,
+    /// Models by name.
+    Models,
+    /// Origins of derived values by number.
+    Origins,
+    /// Evidence by kind and item.
+    Evidence,
+    /// Stamps of vectors by space and item.
+    Stamps,
+    /// Failures by job and item.
+    Failures,
 }
 
 /// What is to be known of a table.
@@ -90,8 +105,12 @@ const fn info(
     TableInfo { table, name, key, value, since: 1 }
 }
 
+const fn since_2(info: TableInfo) -> TableInfo {
+    TableInfo { since: 2, ..info }
+}
+
 /// Every table of the file, in the order of their kinds.
-pub const TABLES: [TableInfo; 20] = [
+pub const TABLES: [TableInfo; 25] = [
     info(Table::Meta, "meta", "name", "magic and format number"),
     info(Table::Counters, "counters", "counter u8", "u64"),
     info(Table::Settings, "settings", "name", "text"),
@@ -112,6 +131,11 @@ pub const TABLES: [TableInfo; 20] = [
     info(Table::Evaluations, "evaluations", "evaluation u64", "EvaluationRecord"),
     info(Table::Blobs, "blobs", "blob u64", "length, checksum, chunks"),
     info(Table::Chunks, "chunks", "blob u64, chunk u32", "bytes"),
+    since_2(info(Table::Models, "models", "name", "Model")),
+    since_2(info(Table::Origins, "origins", "origin u32", "Origin")),
+    since_2(info(Table::Evidence, "evidence", "kind u8, item u64", "Evidence")),
+    since_2(info(Table::Stamps, "stamps", "space u32, item u64", "Stamp")),
+    since_2(info(Table::Failures, "failures", "job u64, item u64", "Failure")),
 ];
 
 impl Table {

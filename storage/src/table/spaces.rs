@@ -1,6 +1,6 @@
 //! Embedding spaces by name.
 
-use super::{Table, blobs, embeddings, rows};
+use super::{Table, blobs, embeddings, rows, stamps};
 use crate::codec::key;
 use crate::error::{Error, Result};
 use crate::record::Space;
@@ -70,10 +70,11 @@ pub fn rename(write: &Write, from: &str, to: &str) -> Result<()> {
     rows::put(write, Table::Spaces, to.as_bytes(), &space)
 }
 
-/// Removes a space with its vectors and its artefact; tells whether it was there.
+/// Removes a space with its vectors, their stamps and its artefact; tells whether it was there.
 pub fn drop(write: &Write, name: &str) -> Result<bool> {
     let Some(space) = get(write, name)? else { return Ok(false) };
     write.remove_prefix(Table::Embeddings, &key::pair(u32::from(space.number), 0)[..4])?;
+    stamps::clear(write, &space)?;
     blobs::delete_if(write, space.artefact)?;
     write.remove(Table::Spaces, name.as_bytes())
 }

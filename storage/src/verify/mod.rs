@@ -5,14 +5,17 @@
 
 mod artefacts;
 mod catalogue;
+mod evidence;
 mod vectors;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crate::codec::archive::{self, Stored};
 use crate::error::{Error, Result};
-use crate::record::{BlobNo, Codebook, Field, Generation, GenerationNo, Space};
+use crate::record::{
+    BlobNo, Codebook, Field, Generation, GenerationNo, ItemNo, JobNo, OriginNo, Space,
+};
 use crate::table::Table;
 use crate::table::blobs::BlobInfo;
 use crate::txn::Read;
@@ -77,8 +80,12 @@ pub(crate) struct Walk<'a> {
     users: Vec<u64>,
     blobs: BTreeMap<BlobNo, (BlobInfo, bool)>,
     spaces: BTreeMap<u32, Space>,
+    /// The items that have a vector in each space, ascending.
+    vectors: BTreeMap<u32, Vec<ItemNo>>,
     codebooks: BTreeMap<String, Codebook>,
     generations: BTreeMap<GenerationNo, Generation>,
+    origins: BTreeSet<OriginNo>,
+    jobs: BTreeSet<JobNo>,
 }
 
 pub(crate) fn verify(read: &Read, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
@@ -97,8 +104,11 @@ pub(crate) fn verify(read: &Read, progress: &mut dyn FnMut(u64, u64)) -> Result<
         users: Vec::new(),
         blobs: BTreeMap::new(),
         spaces: BTreeMap::new(),
+        vectors: BTreeMap::new(),
         codebooks: BTreeMap::new(),
         generations: BTreeMap::new(),
+        origins: BTreeSet::new(),
+        jobs: BTreeSet::new(),
     };
     walk.small_tables()?;
     walk.blobs()?;
@@ -110,8 +120,13 @@ pub(crate) fn verify(read: &Read, progress: &mut dyn FnMut(u64, u64)) -> Result<
     walk.codebooks()?;
     walk.generations()?;
     walk.sids()?;
+    walk.origins()?;
+    walk.models()?;
+    walk.evidence()?;
+    walk.stamps()?;
     walk.policies()?;
     walk.jobs()?;
+    walk.failures()?;
     walk.evaluations()?;
     walk.orphans();
     (walk.progress)(total, total);

@@ -31,7 +31,6 @@ impl Walk<'_> {
 
     /// Embeddings: they belong to a space and to items, and are finite.
     pub(super) fn embeddings(&mut self) -> Result<()> {
-        let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
         self.each(Table::Embeddings, |walk, row_key, value| {
             let (number, _) = key::read_pair(Table::Embeddings, row_key)?;
             let Some(space) = walk.spaces.get(&number).cloned() else {
@@ -41,7 +40,7 @@ impl Walk<'_> {
             };
             let block = embeddings::decode(&space, row_key, value)?;
             for (item, vector) in block.iter() {
-                *counts.entry(number).or_default() += 1;
+                walk.vectors.entry(number).or_default().push(item);
                 if !walk.has_item(item) {
                     let what = format!("item {item} does not exist");
                     walk.problem(Table::Embeddings, row_key, what);
@@ -54,7 +53,7 @@ impl Walk<'_> {
             Ok(())
         })?;
         for (number, space) in self.spaces.clone() {
-            let found = counts.get(&number).copied().unwrap_or(0);
+            let found = self.vectors.get(&number).map_or(0, |items| items.len() as u64);
             if found != space.count {
                 let what = format!("{} vectors counted, {found} found", space.count);
                 self.problem(Table::Spaces, space.name.as_bytes(), what);

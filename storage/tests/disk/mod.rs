@@ -55,6 +55,11 @@ impl Disk {
         Disk::with(Vec::new(), true)
     }
 
+    /// A disk that holds these bytes and keeps a log.
+    pub(crate) fn recording_from(bytes: Vec<u8>) -> Self {
+        Disk::with(bytes, true)
+    }
+
     /// A disk that holds these bytes.
     pub(crate) fn of(bytes: Vec<u8>) -> Self {
         Disk::with(bytes, false)
