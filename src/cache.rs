@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sidql_storage::{
     BlobNo, Generation, GenerationNo, ItemNo, PolicyCard, Space, View, blobs, generations, items,
-    sids,
+    models, sids,
 };
 
 use crate::device;
@@ -17,7 +17,7 @@ use crate::enrich::fuse::Fusion;
 use crate::error::{Error, Result};
 use crate::index::{Catalogue, Trie};
 use crate::kind;
-use crate::model::{self, Encoder, Make};
+use crate::model::{self, Ability, Encoder, FittedEncoder, ImageEncoder, Make, Model};
 use crate::policy::{self, Policy};
 use crate::quantize::Artefact;
 
@@ -84,6 +84,7 @@ pub(crate) struct Cache {
     indexes: Mutex<HashMap<GenerationNo, Arc<IndexSet>>>,
     artefacts: Mutex<HashMap<BlobNo, Arc<Artefact>>>,
     encoders: Mutex<HashMap<BlobNo, Arc<dyn Encoder>>>,
+    models: Mutex<HashMap<String, (i64, Arc<Model>)>>,
     fusions: Mutex<HashMap<BlobNo, Arc<Fusion>>>,
     catalogue: Mutex<Option<(Extent, Arc<Catalogue>)>>,
     policies: Mutex<HashMap<String, (Stamp, Arc<Ready>)>>,
@@ -134,18 +135,63 @@ impl Cache {
         cached(&self.artefacts, blob, || Ok(Arc::new(Artefact::from_bytes(&bytes(view, blob)?)?)))
     }
 
-    /// The encoder that made a space.
+    /// A model by name, opened.
+    ///
+    /// # Errors
+    /// There is none of this name, or its weights are not where they were.
+    pub(crate) fn model(&self, view: &dyn View, name: &str) -> Result<Arc<Model>> {
+        let record = models::get(view, name)?.ok_or_else(|| {
+            Error::input("no-model", format!("model `{name}` has been dropped"))
+                .help(format!("CREATE MODEL {name} USING …; brings it back"))
+        })?;
+        // The time of creation tells a model from one of the same name that was dropped.
+        let stamp = record.created_ms;
+        if let Some((known, model)) = lock(&self.models).get(name)
+            && *known == stamp
+        {
+            return Ok(Arc::clone(model));
+        }
+        let opened = Arc::new(open(&record)?);
+        lock(&self.models).insert(name.to_owned(), (stamp, Arc::clone(&opened)));
+        Ok(opened)
+    }
+
+    /// The text encoder that speaks the vectors of a space.
     pub(crate) fn encoder(&self, view: &dyn View, space: &Space) -> Result<Arc<dyn Encoder>> {
-        let kind =
-            kind::find(model::KINDS, "model", &space.encoder).map_err(|_| not_an_encoder(space))?;
+        if let Some(model) = self.model_of(view, space)? {
+            return model.text.clone().ok_or_else(|| not_an_encoder(space, Ability::Text));
+        }
+        let kind = kind::find(model::KINDS, "kind of model", &space.encoder)
+            .map_err(|_| not_an_encoder(space, Ability::Text))?;
         let (Make::Fitted(_, load), Some(blob)) = (&kind.make, space.artefact) else {
-            return Err(not_an_encoder(space));
+            return Err(not_an_encoder(space, Ability::Text));
         };
         cached(&self.encoders, blob, || {
-            let encoder: Arc<dyn Encoder> =
-                Arc::from(load(&bytes(view, blob)?)? as Box<dyn Encoder>);
-            Ok(encoder)
+            let fitted: Arc<dyn FittedEncoder> = Arc::from(load(&bytes(view, blob)?)?);
+            Ok(fitted as Arc<dyn Encoder>)
         })
+    }
+
+    /// The image encoder that speaks the vectors of a space.
+    pub(crate) fn image_encoder(
+        &self,
+        view: &dyn View,
+        space: &Space,
+    ) -> Result<Arc<dyn ImageEncoder>> {
+        let model = self.model_of(view, space)?;
+        let encoder = model.and_then(|model| model.image.clone());
+        encoder.ok_or_else(|| not_an_encoder(space, Ability::Image))
+    }
+
+    /// The opened model that made a space; none where the encoder was fitted here, or the space is a fusion.
+    fn model_of(&self, view: &dyn View, space: &Space) -> Result<Option<Arc<Model>>> {
+        /// What is read of a recipe here; `derive/` has all of it.
+        #[derive(serde::Deserialize)]
+        struct Made {
+            model: Option<String>,
+        }
+        let made: Made = serde_json::from_str(&space.config)?;
+        made.model.map(|name| self.model(view, &name)).transpose()
     }
 
     /// The fusion that made a space.
@@ -237,9 +283,24 @@ pub(crate) fn bytes(view: &dyn View, blob: BlobNo) -> Result<Vec<u8>> {
     })
 }
 
-fn not_an_encoder(space: &Space) -> Error {
-    let message = format!("space `{}` was not made by a text encoder", space.name);
-    Error::input("no-encoder", message).help("NEAR TEXT works in spaces made by ENRICH … BY text")
+/// A model as its record describes it.
+pub(crate) fn open(record: &sidql_storage::Model) -> Result<Model> {
+    let kind = kind::find(model::KINDS, "kind of model", &record.kind)?;
+    let Make::Opened(open, _) = kind.make else {
+        let message = format!("models of kind `{}` are fitted on a catalogue", kind.name);
+        return Err(Error::internal(message));
+    };
+    let config = serde_json::from_str(&record.config)
+        .map_err(|error| Error::internal(format!("the options of `{}`: {error}", record.name)))?;
+    open(&config).map_err(|error| error.context(format!("model `{}`", record.name)))
+}
+
+fn not_an_encoder(space: &Space, ability: Ability) -> Error {
+    let message = format!("the encoder of space `{}` makes no {}", space.name, ability.name());
+    Error::input("no-encoder", message).help(match ability {
+        Ability::Image => "NEAR IMAGE works in spaces made by ENRICH … BY image",
+        _ => "NEAR TEXT works in spaces made by ENRICH … BY text, and of images by a model that reads text too",
+    })
 }
 
 fn cached<K: Eq + Hash, V: Clone>(

@@ -1,8 +1,9 @@
 //! Completion: what the parser expects at a place, with names from the catalogue and the registries.
 
 use sidql_grammar::Expected;
-use sidql_storage::{View, codebooks, fields, policies, spaces};
+use sidql_storage::{View, codebooks, fields, models, policies, spaces};
 
+use crate::enrich::STAGES;
 use crate::kind::Kind;
 use crate::plan::relation::Relation;
 use crate::settings::MEANINGS;
@@ -60,7 +61,9 @@ fn names(view: &dyn View, expected: Expected) -> Vec<(String, &'static str)> {
             all(Relation::ALL.iter().map(|one| one.name().to_owned()).collect(), "relation")
         }
         Expected::Column => {
-            let own = ["id", "sid", "prefix"].map(str::to_owned).to_vec();
+            let own = ["id", "sid", "prefix", "caption", "descriptors", "quality"]
+                .map(str::to_owned)
+                .to_vec();
             let fields = fields::all(view).unwrap_or_default();
             let mut names = all(fields.into_iter().map(|field| field.name).collect(), "field");
             names.extend(all(own, "column"));
@@ -78,7 +81,12 @@ fn names(view: &dyn View, expected: Expected) -> Vec<(String, &'static str)> {
             let known = spaces::all(view).unwrap_or_default();
             all(known.into_iter().map(|one| one.name).collect(), "space")
         }
-        Expected::Kind | Expected::Model => {
+        Expected::Model => {
+            let known = models::all(view).unwrap_or_default();
+            let fitted = all(vec!["hash".to_owned()], "model");
+            [all(known.into_iter().map(|one| one.name).collect(), "model"), fitted].concat()
+        }
+        Expected::Kind => {
             fn of<K: Kind>(
                 kinds: &'static [&'static K],
                 detail: &'static str,
@@ -88,12 +96,12 @@ fn names(view: &dyn View, expected: Expected) -> Vec<(String, &'static str)> {
             [
                 of(crate::quantize::KINDS, "quantizer"),
                 of(crate::policy::KINDS, "policy kind"),
-                of(crate::model::KINDS, "model"),
+                of(crate::model::KINDS, "kind of model"),
                 of(crate::train::OBJECTIVES, "objective"),
             ]
             .concat()
         }
-        Expected::Stage => all(vec!["text".to_owned(), "fused".to_owned()], "stage"),
+        Expected::Stage => all(STAGES.iter().map(|stage| stage.name.to_owned()).collect(), "stage"),
         Expected::Split => all(vec!["test".to_owned(), "validation".to_owned()], "split"),
         Expected::Setting => {
             all(MEANINGS.iter().map(|(name, _)| (*name).to_owned()).collect(), "setting")

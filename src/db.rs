@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sidql_storage::{OpenOptions, Store, blobs, spaces};
 
 use crate::cache::Cache;
-use crate::derive::is_building;
+use crate::derive::recipe::is_building;
 use crate::error::{Error, Result};
 use crate::exec::{Engine, Outcome};
 use crate::job::{JobHandle, Runner, queue};

@@ -47,15 +47,16 @@
 //!  6  train
 //!  5  derive      what follows from an item; eval
 //!  4  decode; cache, what is kept ready
-//!  3  policy quantize enrich metric
+//!  3  policy quantize enrich model metric
 //!  2  index nn format
-//!  1  error value params options settings schema progress device kind clock
+//!  1  error value params options settings schema progress device kind clock count
 //!  0  sidql-grammar, sidql-storage
 //! ```
 
 mod cache;
 mod clock;
 mod complete;
+mod count;
 mod db;
 mod decode;
 mod derive;

@@ -4,8 +4,10 @@
 
 mod beauty;
 mod docs;
+mod evidence;
 mod jobs;
 mod kinds;
+mod models;
 mod params;
 mod repl;
 mod scripts;

@@ -1,26 +1,13 @@
 //! The real Amazon data: counts, and the figures of the training-free item graph.
 
-use std::path::PathBuf;
-
 use sidql::Database;
 
+use crate::support::beside::data;
 use crate::support::toy::{rows, run};
-
-/// The folder of the data; `None`, said loudly, where it is missing and nobody relies on it.
-#[allow(clippy::print_stdout, reason = "a skipped test says so")]
-fn data() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/beauty");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is missing", folder.display());
-    println!("SKIPPED: the Beauty data is missing at {}", folder.display());
-    None
-}
 
 #[test]
 fn the_item_graph_meets_its_reference() {
-    let Some(folder) = data() else { return };
+    let Some(folder) = data("beauty") else { return };
     let db = Database::open_in_memory().unwrap();
     run(&db, &format!("COPY items FROM '{}'", folder.join("items.jsonl.gz").display()));
     let histories = folder.join("sequences.tsv.gz");

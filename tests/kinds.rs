@@ -131,15 +131,38 @@ fn every_quantizer_gives_unique_sids() {
 }
 
 #[test]
-fn every_encoder_embeds() {
+fn every_kind_of_model_is_fitted_or_says_how_it_is_created() {
     let (db, _folder) = shop();
-    for kind in members(&db, "encoder") {
-        run(&db, &format!("ENRICH items BY text USING {kind}"));
+    let mut fitted = 0;
+    for kind in members(&db, "model") {
+        if let Err(error) = db.execute(&format!("ENRICH items BY text USING {kind}"), ()) {
+            assert_eq!(error.code(), "no-model", "{kind}: {error}");
+            let help = error.help_text().unwrap().to_owned();
+            assert!(help.contains(&format!("CREATE MODEL m USING {kind}")), "{kind}: {help}");
+            let bare = db.execute(&format!("CREATE MODEL m USING {kind}"), ()).unwrap_err();
+            assert!(["no-path", "no-url"].contains(&bare.code()), "{kind}: {bare}");
+            continue;
+        }
+        fitted += 1;
         let near = first_column(&rows(
             &db,
             "SELECT id FROM items NEAR TEXT 'swim goggles anti fog' LIMIT 5",
         ));
         assert!(near.iter().all(|id| id.starts_with("g5")), "{kind}: {near:?}");
+    }
+    assert!(fitted > 0, "no encoder works without weights");
+}
+
+#[test]
+fn every_stage_describes_its_options_and_refuses_others() {
+    let (db, _folder) = shop();
+    for stage in members(&db, "stage") {
+        let told = rows(&db, &format!("DESCRIBE KIND {stage}"));
+        let options = told.rows.iter().filter(|row| row[0].to_string().starts_with("option "));
+        assert!(options.count() > 0, "{stage}");
+        let wrong = format!("ENRICH items BY {stage} WITH (agian = true)");
+        let error = db.execute(&wrong, ()).unwrap_err();
+        assert_eq!(error.code(), "unknown-name", "{stage}: {error}");
     }
 }
 

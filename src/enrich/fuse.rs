@@ -1,23 +1,66 @@
-//! Several vectors of an item joined to one.
+//! `fused`: several vectors of an item joined to one (the fusion of CMSA, DeepInterestGR III-D, eq. 6).
 //!
 //! Each part is scaled to unit length and divided by the square root of the number of parts, so that the
 //! joined vector has unit length and every part counts the same. An item that lacks a part gets the mean of
 //! that part over the items that have it: it then stands where the part says nothing. With `dim`, the joined
-//! vectors are centred and turned to their first principal components, fitted here and stored.
+//! vectors are centred and turned to their first principal components, fitted here and stored; with `whiten`, each
+//! component is divided by its standard deviation. The paper learns its projections with the quantizer; joined without
+//! `dim`, nothing is lost before a quantizer that does so.
 
 use nalgebra::{DMatrix, SymmetricEigen};
 use serde::{Deserialize, Serialize};
 
+use super::{Kind, Makes};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::index::product::normalise;
 use crate::model::subspace::leading;
+use crate::options;
 use crate::progress::Progress;
+
+/// The record of this stage.
+pub(super) const KIND: Kind = Kind {
+    name: "fused",
+    summary: "the vectors of several spaces joined to one, perhaps by principal components (CMSA)",
+    needs: None,
+    config: |given| options::checked(given, Config::check),
+    makes: Makes::FusedVector,
+};
+
+/// What can be set.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Config {
+    /// The spaces to join; every unfused one when not given.
+    pub(crate) parts: Option<Vec<String>>,
+    /// The components of a fused vector, by principal components; all of them when not given.
+    pub(crate) dim: Option<usize>,
+    /// Whether principal components are brought to the same variance.
+    pub(crate) whiten: bool,
+    /// The embedding space to fill; `fused` when not given.
+    pub(crate) space: Option<String>,
+}
+
+impl Config {
+    fn check(&self) -> Result<()> {
+        if self.whiten && self.dim.is_none() {
+            return Err(Error::input("bad-option", "`whiten` is of principal components")
+                .help("give `dim`, the number of them, too"));
+        }
+        if self.dim == Some(0) {
+            return Err(Error::input("bad-option", "`dim` must be 1 or more"));
+        }
+        Ok(())
+    }
+}
 
 /// Joined components up to which the principal components are computed directly; beyond, by iteration.
 const MAX_DIRECT: usize = 512;
 
 /// Rounds of iteration.
 const ROUNDS: usize = 8;
+
+/// A variance below this share of the largest is rounding noise.
+const NEGLIGIBLE: f64 = 1e-10;
 
 /// The version of the bytes of `to_bytes`.
 const VERSION: u32 = 1;
@@ -61,9 +104,10 @@ impl Fusion {
     /// Fits on all items; gives the fusion and the joined vectors, row-major `items × dim()`.
     pub(crate) fn fit(
         parts: &[Part<'_>],
-        dim: Option<usize>,
+        config: &Config,
         progress: &Progress,
     ) -> Result<(Self, Vec<f32>)> {
+        let dim = config.dim;
         let items = parts.first().map_or(0, |part| part.present.len());
         let fits = |part: &Part<'_>| {
             part.dim > 0 && part.present.len() == items && part.data.len() == items * part.dim
@@ -91,7 +135,10 @@ impl Fusion {
         let Some(dim) = dim.filter(|dim| *dim < fusion.joined_dim()) else {
             return Ok((fusion, joined));
         };
-        let principal = principal(&joined, fusion.joined_dim(), dim, progress)?;
+        let mut principal = principal(&joined, fusion.joined_dim(), dim, progress)?;
+        if config.whiten {
+            principal.whiten(&joined);
+        }
         let out =
             joined.chunks_exact(fusion.joined_dim()).flat_map(|row| principal.apply(row)).collect();
         fusion.principal = Some(principal);
@@ -282,6 +329,26 @@ impl Principal {
         let components = self.components.chunks_exact(joined.len());
         components.map(|component| crate::index::product::dot(component, &centred)).collect()
     }
+
+    /// Divides each component by its standard deviation over the joined vectors; what does not vary becomes 0.
+    fn whiten(&mut self, joined: &[f32]) {
+        let width = self.centre.len();
+        let count = self.components.len() / width;
+        let mut squares = vec![0.0f64; count];
+        for row in joined.chunks_exact(width) {
+            let turned = self.apply(row);
+            squares.iter_mut().zip(turned).for_each(|(sum, x)| *sum += f64::from(x * x));
+        }
+        let largest = squares.iter().copied().fold(0.0, f64::max);
+        let rows = (joined.len() / width) as f64;
+        for (component, sum) in self.components.chunks_exact_mut(width).zip(squares) {
+            let varies = sum > largest * NEGLIGIBLE;
+            let scale = if varies { (rows / sum).sqrt() as f32 } else { 0.0 };
+            for x in component {
+                *x *= scale;
+            }
+        }
+    }
 }
 
 fn damaged(why: &str) -> Error {
@@ -298,6 +365,10 @@ mod tests {
     use super::*;
     use crate::index::product::dot;
 
+    fn to(dim: usize) -> Config {
+        Config { dim: Some(dim), ..Config::default() }
+    }
+
     fn numbers(count: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7919 % 101) as f32 - 50.0) / 17.0).collect()
     }
@@ -309,7 +380,8 @@ mod tests {
             Part { data: &text, dim: 2, present: &[true, true] },
             Part { data: &image, dim: 2, present: &[false, true] },
         ];
-        let (fusion, joined) = Fusion::fit(&parts, None, &Progress::silent()).unwrap();
+        let (fusion, joined) =
+            Fusion::fit(&parts, &Config::default(), &Progress::silent()).unwrap();
         let half = 0.5f32.sqrt();
         let expected = [0.6 * half, 0.8 * half, 0.0, half, 0.0, half, 0.0, half];
         assert!(joined.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{joined:?}");
@@ -326,8 +398,23 @@ mod tests {
             data[item * 256 + 100 + item % 10] = 0.5;
         }
         let part = Part { data: &data, dim: 256, present: &[true; 60] };
-        let (_, small) = Fusion::fit(&[part], Some(8), &Progress::silent()).unwrap();
+        let (_, small) = Fusion::fit(&[part], &to(8), &Progress::silent()).unwrap();
         assert!(small.iter().all(|x| x.is_finite()));
+    }
+
+    #[test]
+    fn whitened_components_have_one_variance() {
+        let data = numbers(400);
+        let part = Part { data: &data, dim: 10, present: &[true; 40] };
+        let config = Config { whiten: true, ..to(4) };
+        let (fusion, white) = Fusion::fit(&[part], &config, &Progress::silent()).unwrap();
+        for at in 0..4 {
+            let variance: f32 =
+                white.chunks_exact(4).map(|row| row[at] * row[at]).sum::<f32>() / 40.0;
+            assert!((variance - 1.0).abs() < 1e-3, "{variance}");
+        }
+        assert_eq!(Fusion::from_bytes(&fusion.to_bytes().unwrap()).unwrap(), fusion);
+        assert!(Config { whiten: true, ..Config::default() }.check().is_err());
     }
 
     #[test]
@@ -341,8 +428,8 @@ mod tests {
             })
             .collect();
         let part = Part { data: &data, dim: 10, present: &[true; 40] };
-        let (_, whole) = Fusion::fit(&[part], None, &Progress::silent()).unwrap();
-        let (fusion, small) = Fusion::fit(&[part], Some(3), &Progress::silent()).unwrap();
+        let (_, whole) = Fusion::fit(&[part], &Config::default(), &Progress::silent()).unwrap();
+        let (fusion, small) = Fusion::fit(&[part], &to(3), &Progress::silent()).unwrap();
         assert_eq!(fusion.dim(), 3);
         let gap = |data: &[f32], dim: usize, a: usize, b: usize| -> f32 {
             (0..dim).map(|at| (data[a * dim + at] - data[b * dim + at]).powi(2)).sum()

@@ -1,33 +1,67 @@
-//! The text of an item, made from its fields.
+//! `text`: the text of an item as a vector, and how that text is made from its fields.
+//!
+//! DeepInterestGR III-C: `x_text` is title, description, caption and descriptors, in this order; confidences are not
+//! part of it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::{Kind, Makes};
+use crate::model::Ability;
+use crate::options;
+
+/// The record of this stage.
+pub(super) const KIND: Kind = Kind {
+    name: "text",
+    summary: "a vector of title, description, caption, descriptors and other text, by a text encoder",
+    needs: Some(Ability::Text),
+    config: |given| options::checked(given, |_: &Config| Ok(())),
+    makes: Makes::TextVector,
+};
+
+/// What can be set.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Config {
+    /// The fields to read, in this order; `caption` and `descriptors` count as fields. All text when not given.
+    pub(crate) parts: Option<Vec<String>>,
+    /// The embedding space to fill; `text` when not given. Several spaces with other parts make ablations.
+    pub(crate) space: Option<String>,
+    /// Whether vectors that are up to date are made again.
+    pub(crate) again: bool,
+}
+
 /// The fields that come first, in this order.
-const FIRST: [&str; 3] = ["title", "description", "caption"];
+const FIRST: [&str; 4] = ["title", "description", "caption", "descriptors"];
 
 /// The end of the names of fields that hold an address, which says nothing about the item.
 const ADDRESS: &str = "url";
 
-/// The text of an item: title, description, caption, then every other field of text or of lists of text, in
-/// the order of the item. With `parts`, these fields alone in this order.
-///
-/// Fields are joined by `. `, the members of a list by a space. Numbers, truth values and objects are left
-/// out, and so are fields of addresses (their names end in `url`) unless `parts` names them.
+/// The fields that say what an item is: title, description, caption, descriptors, then every other one in the order
+/// of the item. With `parts`, these alone in this order. Fields of addresses (their names end in `url`) are left
+/// out unless `parts` names them.
+pub(crate) fn chosen<'a>(
+    fields: &[(&'a str, &'a Json)],
+    parts: Option<&[String]>,
+) -> Vec<(&'a str, &'a Json)> {
+    let find =
+        |name: &str| fields.iter().copied().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    if let Some(parts) = parts {
+        return parts.iter().filter_map(|name| find(name)).collect();
+    }
+    let rest = fields.iter().copied().filter(|(name, value)| {
+        let name = name.to_ascii_lowercase();
+        let tells = matches!(value, Json::String(_) | Json::Array(_));
+        tells && !FIRST.contains(&name.as_str()) && !name.ends_with(ADDRESS)
+    });
+    FIRST.iter().filter_map(|name| find(name)).chain(rest).collect()
+}
+
+/// The text of an item from its chosen fields. They are joined by `. `, the members of a list by `, `. Numbers,
+/// truth values and objects have no text.
 pub(crate) fn text_of(fields: &[(&str, &Json)], parts: Option<&[String]>) -> String {
-    let find = |name: &str| {
-        fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
-    };
-    let chosen: Vec<&Json> = if let Some(parts) = parts {
-        parts.iter().filter_map(|name| find(name)).collect()
-    } else {
-        let rest = fields.iter().filter(|(name, _)| {
-            let name = name.to_ascii_lowercase();
-            !FIRST.contains(&name.as_str()) && !name.ends_with(ADDRESS)
-        });
-        FIRST.iter().filter_map(|name| find(name)).chain(rest.map(|(_, value)| *value)).collect()
-    };
     let mut text = String::new();
-    for value in chosen {
+    for (_, value) in chosen(fields, parts) {
         let mut words = Vec::new();
         collect(value, &mut words);
         if words.is_empty() {
@@ -36,7 +70,7 @@ pub(crate) fn text_of(fields: &[(&str, &Json)], parts: Option<&[String]>) -> Str
         if !text.is_empty() {
             text.push_str(". ");
         }
-        text.push_str(&words.join(" "));
+        text.push_str(&words.join(", "));
     }
     text
 }
@@ -60,18 +94,24 @@ mod tests {
     fn fields_in_order() {
         let (brand, title, price) = (json!("OPI"), json!(" Nail Lacquer "), json!(3.5));
         let paths = json!([["Beauty", "Makeup"], ["Nails"]]);
+        let (caption, descriptors) = (json!("purple shimmer"), json!(["gift", "party"]));
         let (empty, address) = (json!("  "), json!("http://example.org/a.jpg"));
         let fields = [
             ("brand", &brand),
             ("price", &price),
             ("categories", &paths),
             ("description", &empty),
+            ("descriptors", &descriptors),
+            ("caption", &caption),
             ("title", &title),
             ("image_url", &address),
         ];
-        assert_eq!(text_of(&fields, None), "Nail Lacquer. OPI. Beauty Makeup Nails");
+        assert_eq!(
+            text_of(&fields, None),
+            "Nail Lacquer. purple shimmer. gift, party. OPI. Beauty, Makeup, Nails"
+        );
         let parts = ["categories".to_owned(), "Title".to_owned(), "missing".to_owned()];
-        assert_eq!(text_of(&fields, Some(&parts)), "Beauty Makeup Nails. Nail Lacquer");
+        assert_eq!(text_of(&fields, Some(&parts)), "Beauty, Makeup, Nails. Nail Lacquer");
         assert_eq!(text_of(&[], None), "");
     }
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::{Context, Outcome, launch, select};
+use crate::count::grouped;
 use crate::error::Result;
 use crate::format;
-use crate::job::{Spec, grouped, import};
+use crate::job::{Spec, import};
 use crate::plan::copy::Export;
 
 /// Rows between two looks at whether the statement was interrupted.

@@ -1,25 +1,17 @@
 //! DESCRIBE: one thing in detail.
 
-use std::collections::HashMap;
-
 use serde_json::{Map, Value as Json};
-use sidql_storage::{Codebook, Generation, PolicyCard, fields, items, sids};
+use sidql_storage::{Codebook, Generation, PolicyCard, fields, items};
 
-use super::{Context, Outcome, relation, show};
+use super::{Context, Outcome, prefix, relation, show};
 use crate::clock::format_ms;
-use crate::derive::item_text;
+use crate::enrich::prompt::Prompt;
 use crate::error::{Error, Result};
-use crate::job::counted;
 use crate::plan::relation::Relation;
 use crate::plan::show::Describe;
 use crate::quantize::Health;
 use crate::schema::value_of_json;
-use crate::value::{Rows, Sid, Value};
-
-/// Items of a prefix that are shown as examples.
-const EXAMPLES: usize = 5;
-/// Words that are shown for a prefix.
-const TERMS: usize = 10;
+use crate::value::{Rows, Value};
 
 /// Runs a DESCRIBE.
 pub(crate) fn describe(context: &Context<'_>, what: &Describe) -> Result<Outcome> {
@@ -30,7 +22,9 @@ pub(crate) fn describe(context: &Context<'_>, what: &Describe) -> Result<Outcome
         }
         Describe::Policy(card) => policy(context, card)?,
         Describe::Kind(name) => kind(name)?,
-        Describe::Prefix { prefix, generation } => describe_prefix(context, prefix, generation)?,
+        Describe::Model(record) => model(record)?,
+        Describe::Prompt(prompt) => prompt_words(prompt),
+        Describe::Prefix { prefix, generation } => prefix::describe(context, prefix, generation)?,
     }))
 }
 
@@ -73,14 +67,14 @@ fn columns(context: &Context<'_>, what: Relation) -> Result<Rows> {
 }
 
 /// A table of two columns, one row a fact.
-struct Facts(Rows);
+pub(super) struct Facts(pub(super) Rows);
 
 impl Facts {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Facts(Rows::new(["property", "value"]))
     }
 
-    fn add(&mut self, property: impl Into<String>, value: impl Into<Value>) {
+    pub(super) fn add(&mut self, property: impl Into<String>, value: impl Into<Value>) {
         self.0.push(vec![Value::Text(property.into()), value.into()]);
     }
 
@@ -209,126 +203,39 @@ fn kind(name: &str) -> Result<Rows> {
     Ok(facts.0)
 }
 
+fn model(record: &sidql_storage::Model) -> Result<Rows> {
+    let kind = crate::kind::find(crate::model::KINDS, "kind of model", &record.kind)?;
+    let mut facts = Facts::new();
+    facts.add("model", record.name.as_str());
+    facts.add("kind", record.kind.as_str());
+    facts.add("what", kind.summary);
+    let can: Vec<&str> = kind.abilities.iter().map(|ability| ability.name()).collect();
+    facts.add("makes", can.join(", "));
+    facts.add("fingerprint", record.fingerprint.as_str());
+    facts.json("option ", &record.config)?;
+    facts.add("created", format_ms(record.created_ms));
+    Ok(facts.0)
+}
+
+fn prompt_words(prompt: &Prompt) -> Rows {
+    let words = prompt.words();
+    let mut facts = Facts::new();
+    facts.add("prompt", words.name);
+    facts.add("hash", words.hash);
+    facts.add("words", words.text);
+    facts.0
+}
+
 /// The options of a member of a registry, with their defaults.
 fn options_of(registry: &str, name: &str) -> Result<Map<String, Json>> {
     use crate::kind::find;
     match registry {
         "model" => (find(crate::model::KINDS, registry, name)?.config)(&[]),
+        "stage" => (find(crate::enrich::STAGES, registry, name)?.config)(&[]),
         "quantizer" => (find(crate::quantize::KINDS, registry, name)?.config)(&[]),
         "policy" => (find(crate::policy::KINDS, registry, name)?.config)(&[]),
         "objective" => (find(crate::train::OBJECTIVES, registry, name)?.config)(&[]),
         "format" => (find(crate::format::FORMATS, registry, name)?.defaults)(),
         _ => Ok(Map::new()),
     }
-}
-
-/// Size, children with their shares, the words that set the prefix apart from its siblings, and examples.
-fn describe_prefix(context: &Context<'_>, prefix: &[u16], generation: &Generation) -> Result<Rows> {
-    let view = context.view()?;
-    let sid = Sid::new(prefix)?;
-    let count = sids::count_under(view, generation.number, prefix)?;
-    if count == 0 {
-        return Err(Error::input("empty-prefix", format!("no item lies under {sid}"))
-            .help("SELECT prefix, items FROM codes WHERE level = 1 lists the first level"));
-    }
-    let mut facts = Facts::new();
-    facts.add("prefix", sid.to_string());
-    facts.add("codebook", format!("{}, generation {}", generation.codebook, generation.ordinal));
-    facts.add("items", count);
-    let parent = &prefix[..prefix.len() - 1];
-    let of_parent = sids::count_under(view, generation.number, parent)?;
-    let above = Sid::new(parent).map_or_else(|_| "all items".to_owned(), |sid| sid.to_string());
-    facts.add("share", format!("{:.1} % of {above}", 100.0 * count as f64 / of_parent as f64));
-    children(context, prefix, generation, count, &mut facts)?;
-    terms(context, prefix, parent, generation, &mut facts)?;
-    Ok(facts.0)
-}
-
-fn children(
-    context: &Context<'_>,
-    prefix: &[u16],
-    generation: &Generation,
-    count: u64,
-    facts: &mut Facts,
-) -> Result<()> {
-    if prefix.len() >= generation.levels as usize {
-        return Ok(());
-    }
-    let index = context.engine.cache.index(context.view()?, generation.number)?;
-    let Some(node) = index.trie.node_of(prefix) else { return Ok(()) };
-    let (codes, first) = index.trie.children(node);
-    let mut sizes: Vec<(u16, usize)> =
-        codes.iter().zip(first..).map(|(code, child)| (*code, index.trie.count(child))).collect();
-    sizes.sort_by_key(|(code, size)| (std::cmp::Reverse(*size), *code));
-    facts.add("children", sizes.len());
-    for (code, size) in sizes.iter().take(EXAMPLES) {
-        let mut child = prefix.to_vec();
-        child.push(*code);
-        let share = 100.0 * *size as f64 / count as f64;
-        facts.add(
-            format!("child {}", Sid::new(&child)?),
-            format!("{} ({share:.1} %)", counted(*size, "item")),
-        );
-    }
-    Ok(())
-}
-
-/// The words more common under the prefix than beside it, by log-odds with add-one smoothing, and examples.
-fn terms(
-    context: &Context<'_>,
-    prefix: &[u16],
-    parent: &[u16],
-    generation: &Generation,
-    facts: &mut Facts,
-) -> Result<()> {
-    let view = context.view()?;
-    let schema = fields::all(view)?;
-    let mut inside: HashMap<String, u32> = HashMap::new();
-    let mut outside: HashMap<String, u32> = HashMap::new();
-    let (mut members, mut others) = (0f64, 0f64);
-    let mut examples = Vec::new();
-    for row in sids::items_under(view, generation.number, parent)? {
-        let (sid, number) = row?;
-        context.progress.check()?;
-        let Some(item) = items::get(view, number)? else { continue };
-        let text = item_text(&schema, &item, None).to_lowercase();
-        let mut words: Vec<&str> = text
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|word| word.chars().count() > 2 && !word.bytes().all(|b| b.is_ascii_digit()))
-            .collect();
-        words.sort_unstable();
-        words.dedup();
-        let under = sid.starts_with(prefix);
-        let counts = if under { &mut inside } else { &mut outside };
-        *(if under { &mut members } else { &mut others }) += 1.0;
-        for word in words {
-            *counts.entry(word.to_owned()).or_default() += 1;
-        }
-        if under && examples.len() < EXAMPLES {
-            examples.push((item.id.clone(), title(&schema, &item)));
-        }
-    }
-    let odds = |count: f64, all: f64| ((count + 1.0) / (all - count + 1.0)).ln();
-    let mut ranked: Vec<(f64, String)> = inside
-        .into_iter()
-        .filter(|(_, count)| f64::from(*count) * 4.0 >= members.min(8.0))
-        .map(|(word, count)| {
-            let beside = f64::from(outside.get(&word).copied().unwrap_or_default());
-            (odds(f64::from(count), members) - odds(beside, others), word)
-        })
-        .collect();
-    ranked.sort_by(|l, r| r.0.total_cmp(&l.0).then_with(|| l.1.cmp(&r.1)));
-    let words: Vec<String> = ranked.into_iter().take(TERMS).map(|(_, word)| word).collect();
-    facts.add("terms", words.join(", "));
-    for (id, title) in examples {
-        facts.add(format!("example {id}"), title);
-    }
-    Ok(())
-}
-
-/// The title of an item, or its first text.
-fn title(schema: &[sidql_storage::Field], item: &sidql_storage::Item) -> String {
-    let named = schema.iter().position(|field| field.name == "title");
-    let value = named.and_then(|at| item.field(at as u16)).or(item.fields.first().map(|(_, v)| v));
-    value.map_or(String::new(), |value| crate::schema::value_of(value).to_string())
 }

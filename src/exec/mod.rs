@@ -9,12 +9,15 @@ mod filter;
 mod group;
 mod jobs;
 mod launch;
+mod model;
 mod near;
+mod prefix;
 mod recommend;
 mod relation;
 mod row;
 pub(crate) mod select;
 mod show;
+mod stale;
 mod upkeep;
 mod write;
 
@@ -164,6 +167,10 @@ pub(crate) fn execute(context: &mut Context<'_>, plan: Plan) -> Result<Outcome> 
         Plan::DropPolicy(name) => define::drop_policy(context, &name),
         Plan::Recommend(recommend) => recommend::run(context, &recommend),
         Plan::Explain { plan, analyze } => explain::run(context, *plan, analyze),
+        Plan::CreateModel(model) => model::create(context, model),
+        Plan::DropModel(name) => model::drop(context, &name),
+        Plan::CompareLabels(compare) => model::compare_labels(context, &compare),
+        Plan::Failures(job) => show::failed(context, job),
         Plan::Show(what) => show::show(context, what),
         Plan::Describe(what) => describe::describe(context, &what),
         Plan::Wait(job) => jobs::wait(context, job),

@@ -6,9 +6,11 @@ use sidql_storage::{ItemNo, Space, embeddings, items, sids};
 
 use super::row::{Fetch, Known};
 use super::select::{self, Reading};
+use crate::enrich::image::Where;
 use crate::error::{Error, Result};
 use crate::index::flat;
-use crate::plan::select::{Near, Select, Target};
+use crate::plan::near::{Near, Target};
+use crate::plan::select::Select;
 use crate::value::{Row, Sid};
 
 /// The rows of a NEAR, the nearest first: as many as LIMIT and OFFSET need, whenever so many qualify.
@@ -64,6 +66,11 @@ fn vector_of(reading: Reading<'_>, space: &Space, target: &Target) -> Result<Vec
                 return Err(Error::input("no-words", message));
             }
             Ok(vector)
+        }
+        Target::Photo(reference) => {
+            let encoder = reading.cache.image_encoder(reading.view, space)?;
+            let picture = Where::default().load(reference, reading.progress)?;
+            encoder.encode(&[&picture], reading.progress)
         }
         Target::Item(id) => {
             let number = items::number(reading.view, id)?.ok_or_else(|| {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::Value as Json;
 use sidql_storage::{
-    View, codebooks, evaluations, generations, histories, items, jobs, policies, spaces, users,
+    View, codebooks, evaluations, generations, histories, items, jobs, models, policies, spaces,
+    users,
 };
 
 use super::select::Reading;
@@ -41,6 +42,7 @@ pub(crate) fn whole(reading: Reading<'_>, relation: Relation) -> Result<Vec<Row>
         Relation::Generations => generation_rows(view),
         Relation::Policies => policy_rows(view),
         Relation::Spaces => space_rows(view),
+        Relation::Models => model_rows(view),
         Relation::Jobs => job_rows(reading),
         Relation::Evaluations => evaluation_rows(view),
     }
@@ -200,6 +202,23 @@ fn space_rows(view: &dyn View) -> Result<Vec<Row>> {
             ]
         })
         .collect())
+}
+
+fn model_rows(view: &dyn View) -> Result<Vec<Row>> {
+    let row = |model: sidql_storage::Model| {
+        let kind = crate::model::KINDS.iter().find(|kind| kind.name == model.kind);
+        let makes =
+            kind.iter().flat_map(|kind| kind.abilities).map(|ability| ability.name().into());
+        vec![
+            model.name.into(),
+            model.kind.into(),
+            Value::List(makes.collect()),
+            model.fingerprint.into(),
+            format_ms(model.created_ms).into(),
+            model.config.into(),
+        ]
+    };
+    Ok(models::all(view)?.into_iter().map(row).collect())
 }
 
 /// The jobs as the file has them, with the progress of those that run in this process.

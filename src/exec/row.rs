@@ -2,10 +2,16 @@
 
 use std::collections::HashMap;
 
-use sidql_storage::{Item, ItemNo, Space, SpaceNo, View, embeddings, items, sids, spaces};
+use serde_json::{Value as Json, json};
+use sidql_storage::{
+    Body, Item, ItemNo, Space, SpaceNo, View, embeddings, evidence, items, origins, sids, spaces,
+    stamps,
+};
 
+use crate::clock::format_ms;
+use crate::derive::fresh::{Fresh, State};
 use crate::error::{Error, Result};
-use crate::plan::scope::Source;
+use crate::plan::scope::{Derived, Piece, Source};
 use crate::schema;
 use crate::value::{Row, Sid, Value};
 
@@ -26,6 +32,7 @@ pub(crate) struct Fetch<'a> {
     sources: &'a [Source],
     spaces: HashMap<SpaceNo, Space>,
     record: Wanted,
+    fresh: Option<Fresh<'a>>,
 }
 
 /// How much of an item's record the sources read.
@@ -39,13 +46,17 @@ enum Wanted {
 impl<'a> Fetch<'a> {
     /// A fetcher of these sources.
     pub(crate) fn new(view: &'a dyn View, sources: &'a [Source]) -> Result<Self> {
-        let wants_vectors = sources.iter().any(|source| matches!(source, Source::Embedding(_)));
+        let judges =
+            sources.iter().any(|one| matches!(one, Source::Provenance(_) | Source::Stale(_)));
+        let wants_vectors =
+            judges || sources.iter().any(|source| matches!(source, Source::Embedding(_)));
         let spaces = if wants_vectors { spaces::all(view)? } else { Vec::new() };
         Ok(Fetch {
             view,
             sources,
             spaces: spaces.into_iter().map(|space| (space.number, space)).collect(),
             record: sources.iter().map(wanted).max().unwrap_or(Wanted::Nothing),
+            fresh: if judges { Some(Fresh::new(view)?) } else { None },
         })
     }
 
@@ -94,18 +105,105 @@ impl<'a> Fetch<'a> {
                 Some(space) => embeddings::get(self.view, space, number)?.into(),
                 None => Value::Null,
             },
+            Source::Evidence(piece, field) => match self.evidence(piece, number)? {
+                Some(value) => value,
+                None => {
+                    field.and_then(|field| item?.field(field)).map_or(Value::Null, schema::value_of)
+                }
+            },
+            Source::Provenance(derived) => self.provenance(derived, number, item)?.into(),
+            Source::Stale(derived) => match item {
+                Some(item) => self.state(derived, number, item)?.is_stale().into(),
+                None => Value::Null,
+            },
             Source::Score => known.score.into(),
             Source::Column(_) => Value::Null,
         })
+    }
+
+    /// A piece of the item's evidence.
+    fn evidence(&self, piece: Piece, number: ItemNo) -> Result<Option<Value>> {
+        let Some(evidence) = evidence::get(self.view, piece.kind(), number)? else {
+            return Ok(None);
+        };
+        let list = |values: Vec<Value>| Some(Value::List(values));
+        Ok(match (piece, evidence.body) {
+            (Piece::Caption, Body::Caption(caption)) => Some(Value::Text(caption)),
+            (Piece::Descriptors, Body::Descriptors(all)) => {
+                list(all.into_iter().map(|one| one.text.into()).collect())
+            }
+            (Piece::Confidences, Body::Descriptors(all)) => {
+                list(all.into_iter().map(|one| one.confidence.into()).collect())
+            }
+            (Piece::Labels, Body::Quality { labels, .. }) => {
+                list(labels.into_iter().map(|label| i64::from(label).into()).collect())
+            }
+            (Piece::Quality, Body::Quality { score, .. }) => Some(score.into()),
+            (piece, _) => {
+                let message = format!("the evidence of item {number} is no {}", piece.name());
+                return Err(Error::internal(message));
+            }
+        })
+    }
+
+    fn space(&self, number: SpaceNo) -> Result<&Space> {
+        let missing = || Error::internal(format!("space {number} is missing"));
+        self.spaces.get(&number).ok_or_else(missing)
+    }
+
+    fn state(&self, derived: Derived, number: ItemNo, item: &Item) -> Result<State> {
+        let missing = || Error::internal("nothing is known of what is stale");
+        let fresh = self.fresh.as_ref().ok_or_else(missing)?;
+        match derived {
+            Derived::Evidence(kind) => fresh.evidence(kind, number, item),
+            Derived::Vector(space) => fresh.vector(self.space(space)?, number, item),
+        }
+    }
+
+    /// Who made a derived value, from what and when, as JSON; nothing where there is none.
+    fn provenance(
+        &self,
+        derived: Derived,
+        number: ItemNo,
+        item: Option<&Item>,
+    ) -> Result<Option<String>> {
+        let stamp = match derived {
+            Derived::Evidence(kind) => evidence::get(self.view, kind, number)?.map(|one| one.stamp),
+            Derived::Vector(space) => stamps::get(self.view, self.space(space)?, number)?,
+        };
+        let (Some(stamp), Some(item)) = (stamp, item) else { return Ok(None) };
+        let origin = origins::get(self.view, stamp.origin)?
+            .ok_or_else(|| Error::internal(format!("origin {} is missing", stamp.origin)))?;
+        let parameters: Json = serde_json::from_str(&origin.parameters)?;
+        let stale = match self.state(derived, number, item)? {
+            State::Outdated(why) => Json::from(why),
+            _ => Json::Null,
+        };
+        let filled = |text: String| if text.is_empty() { Json::Null } else { Json::from(text) };
+        let all = json!({
+            "model": filled(origin.model),
+            "kind": origin.kind,
+            "fingerprint": filled(origin.fingerprint),
+            "prompt": filled(origin.prompt),
+            "prompt_hash": filled(origin.prompt_hash),
+            "parameters": parameters,
+            "source": format!("xxh3:{:016x}", stamp.source),
+            "made": format_ms(stamp.made_ms),
+            "stale": stale,
+        });
+        Ok(Some(all.to_string()))
     }
 }
 
 fn wanted(source: &Source) -> Wanted {
     match source {
-        Source::Field(_) => Wanted::Fields,
+        Source::Field(_) | Source::Provenance(_) | Source::Stale(_) => Wanted::Fields,
+        Source::Evidence(_, Some(_)) => Wanted::Fields,
         Source::Id => Wanted::Id,
-        Source::Sid(_) | Source::Embedding(_) | Source::Score | Source::Column(_) => {
-            Wanted::Nothing
-        }
+        Source::Sid(_)
+        | Source::Embedding(_)
+        | Source::Evidence(_, None)
+        | Source::Score
+        | Source::Column(_) => Wanted::Nothing,
     }
 }

@@ -1,8 +1,9 @@
 //! SHOW: lists.
 
-use sidql_storage::{histories, items, users};
+use sidql_storage::{JobNo, failures, histories, items, users};
 
-use super::{Context, Outcome, relation};
+use super::{Context, Outcome, relation, stale};
+use crate::enrich::prompt::PROMPTS;
 use crate::error::Result;
 use crate::kind::Kind;
 use crate::options;
@@ -20,6 +21,9 @@ pub(crate) fn show(context: &Context<'_>, what: Show) -> Result<Outcome> {
         Show::Generations => of(Relation::Generations)?,
         Show::Policies => of(Relation::Policies)?,
         Show::Spaces => of(Relation::Spaces)?,
+        Show::Models => of(Relation::Models)?,
+        Show::Stale => stale::show(context)?,
+        Show::Prompts => prompts(),
         Show::Jobs => of(Relation::Jobs)?,
         Show::Evaluations => evaluations(context)?,
         Show::Kinds => kinds(),
@@ -71,6 +75,7 @@ pub(crate) fn registries() -> Vec<(&'static str, Vec<&'static dyn Kind>)> {
     }
     vec![
         ("model", all(crate::model::KINDS)),
+        ("stage", all(crate::enrich::STAGES)),
         ("quantizer", all(crate::quantize::KINDS)),
         ("policy", all(crate::policy::KINDS)),
         ("objective", all(crate::train::OBJECTIVES)),
@@ -88,6 +93,34 @@ fn kinds() -> Rows {
         }
     }
     rows
+}
+
+fn prompts() -> Rows {
+    let mut rows = Rows::new(["prompt", "hash", "words"]);
+    for prompt in PROMPTS {
+        let words = prompt.words();
+        let first = words.text.lines().next().unwrap_or_default().to_owned();
+        rows.push(vec![words.name.into(), words.hash.into(), first.into()]);
+    }
+    rows
+}
+
+/// The items that a job could not make a value for, with what the model said.
+pub(crate) fn failed(context: &Context<'_>, job: JobNo) -> Result<Outcome> {
+    let view = context.view()?;
+    let mut rows = Rows::new(["id", "stage", "code", "message", "attempts", "answer"]);
+    for row in failures::of_job(view, job)? {
+        let (number, failure) = row?;
+        rows.push(vec![
+            items::id(view, number)?.into(),
+            failure.stage.into(),
+            failure.code.into(),
+            failure.message.into(),
+            failure.attempts.into(),
+            failure.answer.into(),
+        ]);
+    }
+    Ok(Outcome::Rows(rows))
 }
 
 fn settings(context: &Context<'_>) -> Result<Rows> {

@@ -3,8 +3,8 @@
 use sidql_storage::Read;
 
 use super::{Context, Outcome};
+use crate::count::grouped;
 use crate::error::{Error, Result};
-use crate::job::grouped;
 use crate::options::{self, Given};
 use crate::settings::Settings;
 use crate::value::Rows;

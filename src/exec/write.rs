@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use sidql_storage::{
-    Interaction, Item, ItemNo, UserNo, Write, fields, histories, items, sids, users,
+    FieldValue, Interaction, Item, ItemNo, UserNo, Write, fields, histories, items, sids, users,
 };
 
 use super::{Context, Outcome, select};
 use crate::cache::Cache;
+use crate::count::{counted, grouped};
 use crate::derive;
 use crate::error::{Error, Result};
-use crate::job::{counted, grouped};
 use crate::plan::relation::Relation;
 use crate::plan::write::{Delete, Insert, NewInteraction, NewItem, Update};
 use crate::value::Row;
@@ -90,7 +90,6 @@ pub(crate) fn update(context: &mut Context<'_>, update: &Update) -> Result<Outco
     let numbers = select::numbers(context.reading()?, &update.select)?;
     let cache = std::sync::Arc::clone(&context.engine.cache);
     context.change(|write| {
-        let schema = fields::all(write)?;
         let mut retold = Vec::new();
         for number in &numbers {
             let Some(mut item) = items::get(write, *number)? else { continue };
@@ -101,15 +100,26 @@ pub(crate) fn update(context: &mut Context<'_>, update: &Update) -> Result<Outco
             }
             item.fields.sort_by_key(|(field, _)| *field);
             items::update(write, *number, &item)?;
-            // A price changes often and says nothing about what the item is; its text does.
-            if derive::item_text(&schema, &before, None) != derive::item_text(&schema, &item, None)
-            {
+            // A price changes often and says nothing about what the item is; text and photos do.
+            if tells(&before) != tells(&item) {
                 retold.push(*number);
             }
         }
-        derive::refresh(write, &cache, &retold)?;
-        Ok(Outcome::say(counted(numbers.len(), "item")))
+        let remedies = derive::refresh(write, &cache, &retold)?;
+        let mut message = counted(numbers.len(), "item");
+        if !remedies.is_empty() {
+            message += &format!("; not encoded everywhere before {};", remedies.join("; "));
+        }
+        Ok(Outcome::say(message))
     })
+}
+
+/// The fields that say what an item is: texts, and the bytes of photos.
+fn tells(item: &Item) -> Vec<&(sidql_storage::FieldNo, FieldValue)> {
+    let told = |value: &FieldValue| {
+        matches!(value, FieldValue::Text(_) | FieldValue::List(_) | FieldValue::Bytes(_))
+    };
+    item.fields.iter().filter(|(_, value)| told(value)).collect()
 }
 
 /// Runs a DELETE. Interactions with deleted items go with them.

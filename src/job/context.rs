@@ -20,6 +20,8 @@ pub(crate) struct Context<'a> {
     pub(crate) cache: &'a Cache,
     /// Where the work reports and learns that it should stop.
     pub(crate) progress: &'a Progress,
+    /// The number of the job.
+    pub(crate) job: JobNo,
     /// Where the work saves its place.
     pub(crate) slot: Slot<'a>,
 }

@@ -248,7 +248,11 @@ fn answer(config: &Config, done: &[Done]) -> Answer {
     };
     let users = done.first().map_or(0, |one| one.report.users);
     Answer {
-        message: format!("{} policies over {} users", done.len(), super::grouped(users as u64)),
+        message: format!(
+            "{} policies over {} users",
+            done.len(),
+            crate::count::grouped(users as u64)
+        ),
         rows: done.iter().map(row).collect(),
         columns,
     }

@@ -1,6 +1,6 @@
 //! The queue as the file keeps it: enqueue, claim, finish, and what a kill left behind.
 
-use sidql_storage::{JobNo, JobRecord, JobState, Store, jobs};
+use sidql_storage::{JobNo, JobRecord, JobState, Store, failures, jobs};
 
 use super::{Answer, Spec};
 use crate::clock::now_ms;
@@ -31,15 +31,19 @@ pub(crate) fn find(store: &Store, number: JobNo) -> Result<JobRecord> {
     })
 }
 
-/// Puts a stopped job back into the queue.
+/// Puts a stopped job back into the queue, or one that left failures behind. A job that ended takes the items that
+/// failed up again; one that was cut short does not come back to them.
 pub(crate) fn requeue(store: &Store, number: JobNo) -> Result<JobRecord> {
     let record = find(store, number)?;
+    let left = failures::any(&store.read()?, number)?;
     match record.state {
-        JobState::Interrupted | JobState::Cancelled | JobState::Failed => {}
+        JobState::Interrupted | JobState::Cancelled => {}
+        JobState::Failed => clear_failures(store, number)?,
+        JobState::Done if left => clear_failures(store, number)?,
         state => {
             let message = format!("job {number} is {} and cannot be resumed", state.name());
             return Err(Error::input("not-resumable", message)
-                .help("interrupted, cancelled and failed jobs can"));
+                .help("interrupted, cancelled and failed jobs can, and jobs that left failures"));
         }
     }
     change(store, number, |job| {
@@ -47,6 +51,12 @@ pub(crate) fn requeue(store: &Store, number: JobNo) -> Result<JobRecord> {
         job.error = None;
         job.finished_ms = None;
     })
+}
+
+fn clear_failures(store: &Store, number: JobNo) -> Result<()> {
+    let write = store.write()?;
+    failures::clear(&write, number)?;
+    Ok(write.commit()?)
 }
 
 /// Marks a job as running.

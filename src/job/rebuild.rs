@@ -12,8 +12,9 @@ use sidql_storage::{
     spaces,
 };
 
-use super::{Answer, Context, Kind, grouped};
+use super::{Answer, Context, Kind};
 use crate::clock::now_ms;
+use crate::count::grouped;
 use crate::derive;
 use crate::error::{Error, Result};
 use crate::kind;

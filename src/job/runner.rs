@@ -129,7 +129,7 @@ fn run(store: &Store, cache: &Cache, handle: &JobHandle) -> Result<Answer> {
     let record = queue::claim(store, handle.number())?;
     let kind = kind::find(KINDS, "job", &record.kind)?;
     let slot = Slot::new(store, handle.number());
-    let context = Context { store, cache, progress: handle.progress(), slot };
+    let context = Context { store, cache, progress: handle.progress(), job: handle.number(), slot };
     let ran = catch_unwind(AssertUnwindSafe(|| (kind.run)(&context, &record.spec)));
     ran.unwrap_or_else(|panic| {
         let what = panic

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sidql_storage::{PolicyState, View, blobs, codebooks, generations, histories, policies};
 
-use super::{Answer, Context, Kind, counted, grouped};
+use super::{Answer, Context, Kind};
 use crate::cache::{Ground, untrained};
 use crate::clock::now_ms;
+use crate::count::{counted, grouped};
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
 use crate::kind;

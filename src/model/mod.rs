@@ -5,11 +5,36 @@
 //! folder or a file (`folder.rs`) and run here; `openai.rs` asks an endpoint through `client.rs`. A model knows
 //! nothing of items: what is asked, and what an answer must look like, is `enrich/`'s business.
 
+mod bert;
+mod causal_lm;
+mod chat_template;
+pub(crate) mod client;
+mod clip;
+mod convolution;
+#[cfg(test)]
+#[path = "../../tests/support/endpoint.rs"]
+mod endpoint;
+#[cfg(test)]
+#[path = "fixture_tests.rs"]
+mod fixture;
+mod folder;
 mod hash;
+#[cfg(test)]
+mod language_tests;
+#[cfg(test)]
+mod local_tests;
+mod network;
+mod openai;
 pub(crate) mod picture;
+mod qwen3_embedding;
+mod recipe;
+mod resnet;
+mod siglip;
 pub(crate) mod subspace;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod tower;
 
 use std::sync::Arc;
 
@@ -21,7 +46,16 @@ use crate::progress::Progress;
 use picture::Picture;
 
 /// Every kind of model that this build knows, the default text encoder first.
-pub(crate) const KINDS: &[&Kind] = &[&hash::KIND];
+pub(crate) const KINDS: &[&Kind] = &[
+    &hash::KIND,
+    &bert::KIND,
+    &qwen3_embedding::KIND,
+    &clip::KIND,
+    &siglip::KIND,
+    &resnet::KIND,
+    &causal_lm::KIND,
+    &openai::KIND,
+];
 
 /// One kind of model: a constant record.
 pub(crate) struct Kind {
@@ -84,7 +118,7 @@ pub(crate) enum Make {
     /// Fitted on the texts of a catalogue; what was learned is stored in the file, beside the space.
     Fitted(Fit, Load),
     /// Opened as its options say: from a folder of weights, or as an address.
-    Opened(Open),
+    Opened(Open, Fingerprint),
 }
 
 /// Fits an encoder from its configuration and the texts of a catalogue.
@@ -93,13 +127,13 @@ pub(crate) type Fit = fn(&Json, &[String], &Progress) -> Result<Box<dyn FittedEn
 pub(crate) type Load = fn(&[u8]) -> Result<Box<dyn FittedEncoder>>;
 /// Opens a model from its configuration. Reads no more than it must: no endpoint is asked.
 pub(crate) type Open = fn(&Json) -> Result<Model>;
+/// What tells these weights from all others: `sha256:…` over the files of weights, or the address and name of a
+/// model behind an endpoint. Part of the provenance of everything that the model makes.
+pub(crate) type Fingerprint = fn(&Json, &Progress) -> Result<String>;
 
 /// An opened model: the abilities that it has.
 #[derive(Clone, Default)]
 pub(crate) struct Model {
-    /// Tells these weights from all others: `sha256:…` over the files of weights, or the address and name of a model
-    /// behind an endpoint. Part of the provenance of everything that the model makes.
-    pub(crate) fingerprint: String,
     /// Vectors of texts.
     pub(crate) text: Option<Arc<dyn Encoder>>,
     /// Vectors of pictures.
@@ -128,6 +162,9 @@ pub(crate) trait Encoder: Send + Sync {
     fn remote(&self) -> bool {
         false
     }
+
+    /// Begins a run: what it may spend is whole again.
+    fn renew(&self) {}
 }
 
 /// An encoder that was fitted here and is stored in the file.
@@ -157,6 +194,9 @@ pub(crate) trait Chat: Send + Sync {
 
     /// How many may ask at the same time.
     fn workers(&self) -> usize;
+
+    /// Begins a run: what it may spend is whole again.
+    fn renew(&self) {}
 }
 
 /// One question.

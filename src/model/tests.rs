@@ -23,7 +23,7 @@ fn titles(count: usize) -> Vec<String> {
 fn fitted() -> impl Iterator<Item = (&'static Kind, Fit, Load)> {
     KINDS.iter().filter_map(|kind| match kind.make {
         Make::Fitted(fit, load) => Some((*kind, fit, load)),
-        Make::Opened(_) => None,
+        Make::Opened(..) => None,
     })
 }
 
@@ -94,6 +94,7 @@ fn measure() {
                 crate::enrich::text::text_of(&fields, parts)
             })
             .collect();
+        let silent = Progress::silent();
         for (dim, projection) in [(512, "none"), (256, "lsa")] {
             let config = json!({"dim": dim, "projection": projection});
             let began = Instant::now();

@@ -1,10 +1,9 @@
-//! Causal attention over packed rows as one fused operation (Vaswani et al. 2017, arXiv
-//! 1706.03762).
+//! Attention over packed rows as one fused operation (Vaswani et al. 2017, arXiv 1706.03762).
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::exp::softmax;
@@ -12,51 +11,61 @@ use super::host::{CHUNK, add_scaled, dot, slice, with};
 use super::rotary::Rotary;
 use super::segments::Segments;
 
-/// Attention of every row to itself and the earlier rows of its sequence. Input: rows × 3·width,
-/// queries, keys and values side by side, before the rotation. Output: rows × width.
+/// Attention of every row to rows of its sequence. Input: rows × 3·width, queries, keys and values
+/// side by side, before the rotation. Output: rows × width.
 pub(super) struct Attend {
     pub(super) segments: Segments,
     pub(super) heads: usize,
-    pub(super) rotary: Arc<Rotary>,
+    /// Turns queries and keys; nothing where the rows know their positions already.
+    pub(super) rotary: Option<Arc<Rotary>>,
+    /// Whether a row sees itself and the earlier rows alone, not all of its sequence.
+    pub(super) causal: bool,
 }
 
 /// One sequence of one head: rotated queries and keys, and room for the products.
 struct Head {
     width: usize,
     scale: f32,
+    causal: bool,
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
 }
 
 impl Head {
-    /// Copies the columns of head `head` out of the packed rows of one sequence.
-    fn read(qkv: &[f32], op: &Attend, width: usize, head: usize) -> Head {
+    /// Copies the columns of head `head` out of the packed rows of one sequence and adds their bias.
+    fn read(qkv: &[f32], bias: Option<&[f32]>, op: &Attend, width: usize, head: usize) -> Head {
         let head_width = width / op.heads;
-        let part = |which: usize, turn: bool| {
+        let part = |which: usize, rotary: Option<&Rotary>| {
+            let columns = which * width + head * head_width..;
             let mut rows = Vec::with_capacity(qkv.len() / 3 / op.heads);
             for (position, row) in qkv.chunks_exact(3 * width).enumerate() {
-                rows.extend_from_slice(&row[which * width + head * head_width..][..head_width]);
-                if turn {
-                    let last = rows.len() - head_width;
-                    op.rotary.turn(&mut rows[last..], position, 1.0);
+                let first = rows.len();
+                rows.extend_from_slice(&row[columns.clone()][..head_width]);
+                if let Some(bias) = bias {
+                    add_scaled(&mut rows[first..], 1.0, &bias[columns.clone()]);
+                }
+                if let Some(rotary) = rotary {
+                    rotary.turn(&mut rows[first..], position, 1.0);
                 }
             }
             rows
         };
-        let scale = 1.0 / (head_width as f32).sqrt();
-        Head { width: head_width, scale, q: part(0, true), k: part(1, true), v: part(2, false) }
+        let (scale, rotary) = (1.0 / (head_width as f32).sqrt(), op.rotary.as_deref());
+        let (q, k, v) = (part(0, rotary), part(1, rotary), part(2, None));
+        Head { width: head_width, scale, causal: op.causal, q, k, v }
     }
 
     fn row<'a>(&self, matrix: &'a [f32], at: usize) -> &'a [f32] {
         &matrix[at * self.width..][..self.width]
     }
 
-    /// The weights of row `at` over rows `0..=at`.
+    /// The weights of row `at` over the rows that it sees.
     fn weights(&self, at: usize, weights: &mut Vec<f32>) {
         let q = self.row(&self.q, at);
+        let seen = if self.causal { at + 1 } else { self.k.len() / self.width };
         weights.clear();
-        weights.extend((0..=at).map(|j| self.scale * dot(q, self.row(&self.k, j))));
+        weights.extend((0..seen).map(|j| self.scale * dot(q, self.row(&self.k, j))));
         softmax(weights);
     }
 }
@@ -78,7 +87,7 @@ impl Attend {
         .collect()
     }
 
-    fn forward(&self, qkv: &[f32], width: usize) -> Vec<f32> {
+    fn forward(&self, qkv: &[f32], bias: Option<&[f32]>, width: usize) -> Vec<f32> {
         let mut out = vec![0f32; qkv.len() / 3];
         self.split(&mut out, width).into_par_iter().for_each(|(run, mut out)| {
             let mut weights = Vec::new();
@@ -87,7 +96,7 @@ impl Attend {
                 out = rest;
                 let qkv = &qkv[rows.start * 3 * width..rows.end * 3 * width];
                 for head in 0..self.heads {
-                    let h = Head::read(qkv, self, width, head);
+                    let h = Head::read(qkv, bias, self, width, head);
                     for (at, out) in mine.chunks_exact_mut(width).enumerate() {
                         h.weights(at, &mut weights);
                         let out = &mut out[head * h.width..][..h.width];
@@ -120,7 +129,7 @@ impl Attend {
     /// With weights `p` and output `o = Σ pⱼvⱼ`: `dvⱼ = p·g`, `ds = p(g·v − Σ p(g·v))`, `dq =
     /// ds·k`, `dk = ds·q`.
     fn backward_head(&self, head: usize, qkv: &[f32], grad: &[f32], width: usize, out: &mut [f32]) {
-        let h = Head::read(qkv, self, width, head);
+        let h = Head::read(qkv, None, self, width, head);
         let columns = head * h.width..(head + 1) * h.width;
         let (mut dq, mut dk) = (vec![0f32; h.q.len()], vec![0f32; h.k.len()]);
         let mut dv = vec![0f32; h.v.len()];
@@ -129,7 +138,7 @@ impl Attend {
             let grad = &grad[columns.clone()];
             h.weights(at, &mut weights);
             products.clear();
-            products.extend((0..=at).map(|j| dot(grad, h.row(&h.v, j))));
+            products.extend((0..weights.len()).map(|j| dot(grad, h.row(&h.v, j))));
             let mean = dot(&weights, &products);
             for (j, &weight) in weights.iter().enumerate() {
                 let ds = weight * (products[j] - mean) * h.scale;
@@ -141,8 +150,10 @@ impl Attend {
         }
         for (at, out) in out.chunks_exact_mut(3 * width).enumerate() {
             let mine = at * h.width..(at + 1) * h.width;
-            self.rotary.turn(&mut dq[mine.clone()], at, -1.0);
-            self.rotary.turn(&mut dk[mine.clone()], at, -1.0);
+            if let Some(rotary) = &self.rotary {
+                rotary.turn(&mut dq[mine.clone()], at, -1.0);
+                rotary.turn(&mut dk[mine.clone()], at, -1.0);
+            }
             for (which, part) in [&dq, &dk, &dv].into_iter().enumerate() {
                 out[which * width + columns.start..][..h.width]
                     .copy_from_slice(&part[mine.clone()]);
@@ -162,7 +173,7 @@ impl CustomOp1 for Attend {
         layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (rows, width) = (layout.dims()[0], layout.dims()[1] / 3);
-        let out = self.forward(slice(qkv, layout)?, width);
+        let out = self.forward(slice(qkv, layout)?, None, width);
         Ok((CpuStorage::F32(out), Shape::from((rows, width))))
     }
 
@@ -175,6 +186,29 @@ impl CustomOp1 for Attend {
         let width = qkv.dim(1)? / 3;
         let d = with(qkv, |qkv| with(grad, |grad| self.backward(qkv, grad, width)))??;
         Tensor::from_vec(d, qkv.shape(), qkv.device()).map(Some)
+    }
+}
+
+/// The same over rows that still lack their bias, which is the second input: 3·width. Without
+/// gradient.
+pub(super) struct AttendBiased(pub(super) Attend);
+
+impl CustomOp2 for AttendBiased {
+    fn name(&self) -> &'static str {
+        "attend-biased"
+    }
+
+    fn cpu_fwd(
+        &self,
+        qkv: &CpuStorage,
+        layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (rows, width) = (layout.dims()[0], layout.dims()[1] / 3);
+        let bias = slice(bias, bias_layout)?;
+        let out = self.0.forward(slice(qkv, layout)?, Some(bias), width);
+        Ok((CpuStorage::F32(out), Shape::from((rows, width))))
     }
 }
 

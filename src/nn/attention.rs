@@ -1,12 +1,12 @@
-//! Causal self-attention with rotary positions, over packed rows or step by step with a key-value
-//! cache.
+//! Self-attention: causal with rotary positions, over packed rows or step by step with a key-value
+//! cache; or of all rows to all, over packed rows.
 
 use std::sync::Arc;
 
-use candle_core::{D, Tensor};
+use candle_core::{D, Device, Tensor};
 use rand_chacha::ChaCha8Rng;
 
-use super::attend::{Attend, AttendCached};
+use super::attend::{Attend, AttendBiased, AttendCached};
 use super::host::fused;
 use super::rotary::Rotary;
 use super::{Linear, Params, Segments};
@@ -58,12 +58,10 @@ impl Attention {
     /// `x`: rows × width, packed as `segments` tells. Gives rows × width.
     pub(super) fn forward(&self, x: &Tensor, segments: &Segments) -> Result<Tensor> {
         let qkv = self.qkv.forward(x)?; // rows × 3·width
-        let mixed = if fused(&qkv) {
-            let (heads, rotary) = (self.heads, self.rotary.clone());
-            qkv.contiguous()?.apply_op1(Attend { segments: segments.clone(), heads, rotary })?
-        } else {
-            composed(&qkv, segments, self.heads, &self.rotary)?
-        };
+        let (heads, rotary) = (self.heads, Some(self.rotary.clone()));
+        let op = Attend { segments: segments.clone(), heads, rotary, causal: true };
+        let mixed =
+            if fused(&qkv) { qkv.contiguous()?.apply_op1(op)? } else { composed(&qkv, &op)? };
         self.out.forward(&mixed)
     }
 
@@ -96,27 +94,45 @@ impl Attention {
     }
 }
 
+/// Attention of every row to all rows of its sequence; the rows know their positions already.
+///
+/// `qkv`: rows × 3·width, queries, keys and values side by side, to which `bias` is added. Gives rows
+/// × width. Without gradient.
+pub(crate) fn attend_all(
+    qkv: &Tensor,
+    bias: &Tensor,
+    segments: &Segments,
+    heads: usize,
+) -> Result<Tensor> {
+    let op = Attend { segments: segments.clone(), heads, rotary: None, causal: false };
+    if fused(qkv) {
+        return Ok(qkv.contiguous()?.apply_op2_no_bwd(bias, &AttendBiased(op))?);
+    }
+    composed(&qkv.broadcast_add(bias)?, &op)
+}
+
 fn softmax(scores: &Tensor) -> Result<Tensor> {
     let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     Ok(powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?)
 }
 
 /// The composed form over packed rows: pads the sequences, attends under a mask, packs them again.
-fn composed(qkv: &Tensor, segments: &Segments, heads: usize, rotary: &Rotary) -> Result<Tensor> {
-    let (rows, width) = (qkv.dim(0)?, qkv.dim(1)? / 3);
+fn composed(qkv: &Tensor, op: &Attend) -> Result<Tensor> {
+    let Attend { segments, heads, rotary, .. } = op;
+    let (rows, width, heads) = (qkv.dim(0)?, qkv.dim(1)? / 3, *heads);
     let (device, longest) = (qkv.device(), segments.longest());
     let positions: Vec<u32> = segments.iter().flat_map(|s| 0..s.len() as u32).collect();
     let mut padded = Vec::new(); // for each padded place its packed row
     let mut packed = Vec::new(); // for each packed row its padded place
     for (at, segment) in segments.iter().enumerate() {
         packed.extend((0..segment.len()).map(|j| (at * longest + j) as u32));
-        // A padded place reads any row: the mask hides it from the rows before it.
+        // A padded place reads any row: the mask hides it.
         padded.extend((0..longest).map(|j| (segment.start + j).min(rows - 1) as u32));
     }
     let padded = Tensor::new(padded, device)?;
     let part = |which: usize, turn: bool| -> Result<Tensor> {
         let mut x = qkv.narrow(1, which * width, width)?.reshape((rows, heads, ()))?;
-        if turn {
+        if let Some(rotary) = rotary.as_deref().filter(|_| turn) {
             x = rotary.composed(&x, &positions)?;
         }
         let x = x.contiguous()?.index_select(&padded, 0)?; // sequences·longest × heads × head width
@@ -126,13 +142,26 @@ fn composed(qkv: &Tensor, segments: &Segments, heads: usize, rotary: &Rotary) ->
     let (q, k, v) = (part(0, true)?, part(1, true)?, part(2, false)?);
     // sequences × heads × longest × longest
     let scores = (q.matmul(&k.t()?)? / ((width / heads) as f64).sqrt())?;
-    let mask = (0..longest * longest)
-        .map(|at| if at % longest > at / longest { f32::NEG_INFINITY } else { 0.0 });
-    let mask = Tensor::from_vec(mask.collect(), (longest, longest), device)?;
-    let weights = softmax(&scores.broadcast_add(&mask.to_dtype(scores.dtype())?)?)?;
+    let mask = mask(op, device)?.to_dtype(scores.dtype())?;
+    let weights = softmax(&scores.broadcast_add(&mask)?)?;
     let mixed = weights.matmul(&v)?.transpose(1, 2)?; // sequences × longest × heads × head width
     let mixed = mixed.reshape((segments.len() * longest, width))?;
     Ok(mixed.index_select(&Tensor::new(packed, device)?, 0)?)
+}
+
+/// What is added to the scores of padded sequences, so that no row sees what it must not: longest ×
+/// longest, and where that depends on the sequence, sequences × 1 × 1 × longest.
+fn mask(op: &Attend, device: &Device) -> Result<Tensor> {
+    let longest = op.segments.longest();
+    let hide = |hidden: bool| if hidden { f32::NEG_INFINITY } else { 0.0 };
+    if op.causal {
+        // This hides the padding too: it comes later than every row.
+        let mask = (0..longest * longest).map(|at| hide(at % longest > at / longest));
+        return Ok(Tensor::from_vec(mask.collect(), (longest, longest), device)?);
+    }
+    let row = |rows: std::ops::Range<usize>| (0..longest).map(move |at| hide(at >= rows.len()));
+    let mask = op.segments.iter().flat_map(row).collect();
+    Ok(Tensor::from_vec(mask, (op.segments.len(), 1, 1, longest), device)?)
 }
 
 /// The composed form of one step.
@@ -155,8 +184,8 @@ mod tests {
     use crate::nn::segments::tests::{assert_close, gradients, random_var};
 
     fn op(segments: &Segments) -> Attend {
-        let rotary = Arc::new(Rotary::new(70, 6));
-        Attend { segments: segments.clone(), heads: 2, rotary }
+        let rotary = Some(Arc::new(Rotary::new(70, 6)));
+        Attend { segments: segments.clone(), heads: 2, rotary, causal: true }
     }
 
     #[test]
@@ -165,11 +194,30 @@ mod tests {
         let (qkv, weights) = (random_var(&[79, 36], 1), random_var(&[79, 12], 2));
         let qkv_scaled = (qkv.as_tensor() * 2.0).unwrap();
         let loss = |y: Tensor| (y * weights.as_tensor()).unwrap().sum_all().unwrap();
-        let op = op(&segments);
-        let theirs = composed(&qkv_scaled, &segments, 2, &op.rotary).unwrap();
-        let theirs = gradients(&[&qkv], &loss(theirs));
-        let ours = gradients(&[&qkv], &loss(qkv_scaled.apply_op1(op).unwrap()));
-        assert_close(&ours, &theirs, 3e-5);
+        for causal in [true, false] {
+            let op = Attend { causal, ..op(&segments) };
+            let theirs = composed(&qkv_scaled, &op).unwrap();
+            let theirs = gradients(&[&qkv], &loss(theirs));
+            let ours = gradients(&[&qkv], &loss(qkv_scaled.apply_op1(op).unwrap()));
+            assert_close(&ours, &theirs, 3e-5);
+        }
+    }
+
+    #[test]
+    fn every_row_sees_its_whole_sequence_after_the_bias() {
+        let segments = Segments::of_lengths([2, 9, 1]);
+        let (qkv, bias) = (random_var(&[12, 36], 1), random_var(&[36], 2));
+        let op = Attend { rotary: None, causal: false, ..op(&segments) };
+        let theirs = composed(&qkv.broadcast_add(&bias).unwrap(), &op).unwrap();
+        let ours = attend_all(&qkv, &bias, &segments, 2).unwrap();
+        assert_close(&ours.to_vec2().unwrap(), &theirs.to_vec2().unwrap(), 1e-5);
+        let mut changed = qkv.to_vec2::<f32>().unwrap();
+        changed[10] = vec![9.0; 36]; // the last row of the second sequence
+        let changed = Tensor::new(changed, &Device::Cpu).unwrap();
+        let changed = attend_all(&changed, &bias, &segments, 2).unwrap().to_vec2::<f32>().unwrap();
+        let ours = ours.to_vec2::<f32>().unwrap();
+        let same: Vec<bool> = ours.iter().zip(&changed).map(|(a, b)| a == b).collect();
+        assert_eq!(same, (0..12).map(|at| !(2..11).contains(&at)).collect::<Vec<_>>());
     }
 
     #[test]

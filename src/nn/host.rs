@@ -14,6 +14,14 @@ pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
     }
 }
 
+/// The numbers of a contiguous tensor, to be replaced.
+pub(super) fn slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    match (storage, layout.contiguous_offsets()) {
+        (CpuStorage::F32(data), Some((start, end))) => Ok(&mut data[start..end]),
+        _ => bail!("a fused operation needs a contiguous tensor of single precision"),
+    }
+}
+
 /// Calls `read` with the numbers of a tensor on the processor.
 pub(super) fn with<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let tensor = tensor.contiguous()?;
@@ -42,6 +50,18 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     sums.iter().sum::<f32>() + rest
+}
+
+/// The sum of all numbers.
+pub(super) fn sum(numbers: &[f32]) -> f32 {
+    let mut sums = [0f32; 8];
+    let (eights, rest) = numbers.as_chunks::<8>();
+    for numbers in eights {
+        for lane in 0..8 {
+            sums[lane] += numbers[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest.iter().sum::<f32>()
 }
 
 /// `to += factor * from`.

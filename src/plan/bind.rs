@@ -1,10 +1,11 @@
 //! Names of the catalogue to what they stand for, with the nearest known name in every error.
 
 use sidql_storage::{
-    Codebook, Field, FieldNo, Generation, GenerationState, PolicyCard, Space, View, codebooks,
-    fields, generations, policies, spaces,
+    Codebook, EvidenceKind, Field, FieldNo, Generation, GenerationState, Model, PolicyCard, Space,
+    View, codebooks, evidence, fields, generations, models, policies, spaces,
 };
 
+use crate::derive::recipe::{Recipe, Stage, is_building};
 use crate::error::{Error, Result};
 use crate::params::Params;
 use crate::settings::Settings;
@@ -163,6 +164,42 @@ impl<'a> Catalog<'a> {
                 .help("ENRICH items BY text;")),
             _ => Err(Error::input("ambiguous-space", "several embedding spaces exist")
                 .help(format!("name one: NEAR … IN {}", all[0].name))),
+        }
+    }
+
+    /// A model by name.
+    pub(crate) fn model(&self, name: &str) -> Result<Model> {
+        if let Some(model) = models::get(self.view, name)? {
+            Ok(model)
+        } else {
+            let all = models::all(self.view)?;
+            Err(Error::unknown("model", name, all.iter().map(|one| one.name.as_str())))
+        }
+    }
+
+    /// Whether any item has evidence of a kind.
+    pub(crate) fn has_evidence(&self, kind: EvidenceKind) -> Result<bool> {
+        Ok(evidence::any(self.view, kind)?)
+    }
+
+    /// The space of photos that NEAR IMAGE means without IN: `image`, else the only one that photos made.
+    pub(crate) fn photo_space(&self) -> Result<Space> {
+        let mut of_photos = Vec::new();
+        for space in spaces::all(self.view)? {
+            if !is_building(&space) && Recipe::of(&space)?.stage == Stage::Image {
+                of_photos.push(space);
+            }
+        }
+        if let Some(at) = of_photos.iter().position(|space| space.name == "image") {
+            return Ok(of_photos.remove(at));
+        }
+        match of_photos.len() {
+            1 => Ok(of_photos.remove(0)),
+            0 => Err(Error::input("no-embeddings", "items have no vectors of photos yet").help(
+                "CREATE MODEL m USING resnet WITH (path = '…'); ENRICH items BY image USING m;",
+            )),
+            _ => Err(Error::input("ambiguous-space", "several spaces are of photos")
+                .help(format!("name one: NEAR IMAGE … IN {}", of_photos[0].name))),
         }
     }
 

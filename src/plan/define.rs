@@ -23,18 +23,17 @@ pub(crate) struct DropCodebook {
 }
 
 /// The characters of a name: what can be typed without quotes.
-fn check_name(name: &Name, what: &str) -> Result<()> {
+pub(super) fn check_name(name: &str, what: &str) -> Result<()> {
     let good = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    if !name.node.is_empty() && name.node.len() <= 64 && name.node.chars().all(good) {
+    if !name.is_empty() && name.len() <= 64 && name.chars().all(good) {
         return Ok(());
     }
-    let message = format!("`{}` is no name for a {what}", name.node);
-    Err(Error::input("bad-name", message)
-        .help("names have 1 to 64 letters, digits, `_` and `-`")
-        .at(name.span.clone()))
+    let message = format!("`{name}` is no name for a {what}");
+    Err(Error::input("bad-name", message).help("names have 1 to 64 letters, digits, `_` and `-`"))
 }
 
-fn taken(what: &str, name: &Name) -> Error {
+/// The error of a name that is in use.
+pub(super) fn taken(what: &str, name: &Name) -> Error {
     Error::input("name-taken", format!("{what} `{}` exists already", name.node))
         .help(format!("DROP {} {}; makes room for a new one", what.to_uppercase(), name.node))
         .at(name.span.clone())
@@ -45,7 +44,7 @@ pub(crate) fn create_codebook(
     catalog: &Catalog<'_>,
     create: &ast::CreateCodebook,
 ) -> Result<Codebook> {
-    check_name(&create.name, "codebook")?;
+    check_name(&create.name.node, "codebook").map_err(|e| e.at(create.name.span.clone()))?;
     if codebooks::get(catalog.view, &create.name.node)?.is_some() {
         return Err(taken("codebook", &create.name));
     }
@@ -157,7 +156,7 @@ pub(crate) fn create_policy(
     catalog: &Catalog<'_>,
     create: &ast::CreatePolicy,
 ) -> Result<PolicyCard> {
-    check_name(&create.name, "policy")?;
+    check_name(&create.name.node, "policy").map_err(|e| e.at(create.name.span.clone()))?;
     if policies::get(catalog.view, &create.name.node)?.is_some() {
         return Err(taken("policy", &create.name));
     }

@@ -2,9 +2,11 @@
 
 use super::Plan;
 use super::expr::Expr;
+use super::near::Target;
 use super::recommend::{Decode, History, Recommend};
-use super::select::{Access, Select, Target};
-use crate::job::counted;
+use super::select::{Access, Select};
+use crate::count::counted;
+use crate::enrich::image::Reference;
 use crate::value::{Sid, Value};
 
 /// The lines of a plan.
@@ -24,8 +26,8 @@ pub(crate) fn lines(plan: &Plan) -> Vec<String> {
             vec![format!("job import: {}", spec.file.display())]
         }
         Plan::Enrich(enrich) => {
-            let head =
-                format!("job enrich: space {} by {}", enrich.spec.space, enrich.spec.encoder);
+            let by = enrich.spec.model.as_deref().map_or(String::new(), |by| format!(" by {by}"));
+            let head = format!("job enrich: {}{by}", enrich.spec.stage);
             enrich.only.as_ref().map_or(vec![head.clone()], |only| under(&head, select_lines(only)))
         }
         Plan::Launch { spec, .. } => vec![format!("job {}: {}", spec.kind, spec.json)],
@@ -51,6 +53,9 @@ fn select_lines(select: &Select) -> Vec<String> {
             Target::Item(id) => format!("item '{id}'"),
             Target::Vector(vector) => format!("a vector of {}", vector.len()),
             Target::Text(text) => format!("text '{text}'"),
+            Target::Photo(Reference::Bytes(bytes)) => format!("a photo of {} bytes", bytes.len()),
+            Target::Photo(Reference::File(path)) => format!("photo '{}'", path.display()),
+            Target::Photo(Reference::Url(url)) => format!("photo '{url}'"),
             Target::Sid { sid, .. } => format!("sid {sid}"),
         };
         let how = match &near.target {

@@ -377,6 +377,17 @@ fn call(scope: &mut Scope<'_>, name: &ast::Name, args: &[Spanned<ast::Expr>]) ->
                 .ok_or_else(|| arity("embedding", "the name of a space, in quotes"))?;
             Ok((scope.embedding(space)?, Type::Vector))
         }
+        "field" if scope.has_sids() => {
+            scope.field(argument(args, "field", "the name of a metadata field, in quotes")?)
+        }
+        "provenance" if scope.has_sids() => {
+            let name = argument(args, "provenance", DERIVED)?;
+            Ok((scope.provenance(name)?, Type::Text))
+        }
+        "stale" if scope.has_sids() => {
+            let name = argument(args, "stale", DERIVED)?;
+            Ok((scope.stale_value(name)?, Type::Bool))
+        }
         _ => {
             if super::aggregate::is_aggregate(&lower) {
                 let message = format!("the aggregate `{lower}` is not allowed here");
@@ -391,6 +402,18 @@ fn call(scope: &mut Scope<'_>, name: &ast::Name, args: &[Spanned<ast::Expr>]) ->
             }
             Ok((Expr::Call(function, args), function.gives))
         }
+    }
+}
+
+/// What `provenance()` and `stale()` take.
+const DERIVED: &str = "caption, descriptors, quality, or the name of an embedding space";
+
+/// The only argument of a function that takes a name, bare or in quotes.
+fn argument<'a>(args: &'a [Spanned<ast::Expr>], name: &str, takes: &str) -> Result<&'a str> {
+    let [only] = args else { return Err(arity(name, takes)) };
+    match &only.node {
+        ast::Expr::Column(bare) => Ok(bare),
+        _ => text_argument(only).ok_or_else(|| arity(name, takes)),
     }
 }
 

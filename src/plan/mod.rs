@@ -12,6 +12,8 @@ pub(crate) mod enrich;
 pub(crate) mod explain;
 pub(crate) mod expr;
 pub(crate) mod function;
+pub(crate) mod model;
+pub(crate) mod near;
 pub(crate) mod operand;
 pub(crate) mod recommend;
 pub(crate) mod relation;
@@ -57,6 +59,14 @@ pub(crate) enum Plan {
     CreatePolicy(sidql_storage::PolicyCard),
     /// A policy away.
     DropPolicy(String),
+    /// A new model.
+    CreateModel(sidql_storage::Model),
+    /// A model away.
+    DropModel(String),
+    /// Labels of a judge beside those of people.
+    CompareLabels(model::CompareLabels),
+    /// The items that a job failed at.
+    Failures(JobNo),
     /// The next items.
     Recommend(Box<recommend::Recommend>),
     /// A plan told, and perhaps run.
@@ -116,6 +126,12 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
             background: policy.background,
         },
         Statement::DropPolicy(name) => Plan::DropPolicy(define::policy_name(catalog, name)?),
+        Statement::CreateModel(create) => Plan::CreateModel(model::create(catalog, create)?),
+        Statement::DropModel(name) => Plan::DropModel(model::named(catalog, name)?.name),
+        Statement::CompareLabels(compare) => {
+            Plan::CompareLabels(model::compare_labels(catalog, compare)?)
+        }
+        Statement::ShowFailures(job) => Plan::Failures(job.node),
         Statement::Recommend(recommend) => {
             Plan::Recommend(Box::new(recommend::plan(catalog, recommend)?))
         }
@@ -157,6 +173,8 @@ impl Plan {
             | Plan::Recommend(_)
             | Plan::Show(_)
             | Plan::Describe(_)
+            | Plan::CompareLabels(_)
+            | Plan::Failures(_)
             | Plan::Wait(_)
             | Plan::Verify
             | Plan::Backup(_)
@@ -172,7 +190,12 @@ impl Plan {
     /// The files that the plan touches by name, as `--safe` must not.
     pub(crate) fn touches_files(&self) -> bool {
         match self {
-            Plan::Import { .. } | Plan::Export(_) | Plan::Backup(_) => true,
+            Plan::Import { .. } | Plan::Export(_) | Plan::Backup(_) | Plan::CompareLabels(_) => {
+                true
+            }
+            Plan::Enrich(enrich) => enrich.reads_files,
+            Plan::CreateModel(model) => model::names_files(model),
+            Plan::Select(select) => select.near.as_ref().is_some_and(|near| near.target.is_file()),
             Plan::Explain { plan, analyze } => *analyze && plan.touches_files(),
             _ => false,
         }

@@ -14,6 +14,7 @@ pub(crate) enum Relation {
     Generations,
     Policies,
     Spaces,
+    Models,
     Jobs,
     Evaluations,
 }
@@ -32,6 +33,7 @@ impl Relation {
         Relation::Generations,
         Relation::Policies,
         Relation::Spaces,
+        Relation::Models,
         Relation::Jobs,
         Relation::Evaluations,
     ];
@@ -47,6 +49,7 @@ impl Relation {
             Relation::Generations => "generations",
             Relation::Policies => "policies",
             Relation::Spaces => "spaces",
+            Relation::Models => "models",
             Relation::Jobs => "jobs",
             Relation::Evaluations => "evaluations",
         }
@@ -63,6 +66,7 @@ impl Relation {
             Relation::Generations => "every generation of every codebook",
             Relation::Policies => "policies and the generations they were trained on",
             Relation::Spaces => "embedding spaces of the items",
+            Relation::Models => "encoders and language models that ENRICH asks",
             Relation::Jobs => "long work: queued, running, done",
             Relation::Evaluations => "what policies scored",
         }
@@ -79,6 +83,7 @@ impl Relation {
             Relation::Generations => GENERATIONS,
             Relation::Policies => POLICIES,
             Relation::Spaces => SPACES,
+            Relation::Models => MODELS,
             Relation::Jobs => JOBS,
             Relation::Evaluations => EVALUATIONS,
         }
@@ -131,6 +136,14 @@ const SPACES: &[Column] = &[
     ("dim", Number),
     ("vectors", Number),
     ("encoder", Text),
+    ("created", Text),
+    ("config", Text),
+];
+const MODELS: &[Column] = &[
+    ("name", Text),
+    ("kind", Text),
+    ("makes", List),
+    ("fingerprint", Text),
     ("created", Text),
     ("config", Text),
 ];

@@ -1,6 +1,6 @@
 //! What names mean inside one statement, and which values each row must bring along.
 
-use sidql_storage::{FieldNo, FieldType, GenerationNo, SpaceNo};
+use sidql_storage::{EvidenceKind, FieldNo, FieldType, GenerationNo, SpaceNo};
 
 use super::bind::Catalog;
 use super::expr::{Expr, Type, Typed};
@@ -19,10 +19,69 @@ pub(crate) enum Source {
     Sid(GenerationNo),
     /// The item's vector in a space.
     Embedding(SpaceNo),
+    /// Something of the item's evidence; of a metadata field of the same name where there is none.
+    Evidence(Piece, Option<FieldNo>),
+    /// Who made a derived value, from what and when.
+    Provenance(Derived),
+    /// Whether a derived value is missing or out of date.
+    Stale(Derived),
     /// The score of NEAR or RECOMMEND.
     Score,
     /// A column of another relation.
     Column(usize),
+}
+
+/// A value that a stage made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Derived {
+    /// An answer of a language model.
+    Evidence(EvidenceKind),
+    /// A vector.
+    Vector(SpaceNo),
+}
+
+/// A piece of an item's evidence, a column of `items`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    Caption,
+    Descriptors,
+    Confidences,
+    Labels,
+    Quality,
+}
+
+impl Piece {
+    /// Every piece, in the order of `SELECT *`.
+    pub(crate) const ALL: &'static [Piece] =
+        &[Piece::Caption, Piece::Descriptors, Piece::Confidences, Piece::Labels, Piece::Quality];
+
+    /// The name of the column.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Piece::Caption => "caption",
+            Piece::Descriptors => "descriptors",
+            Piece::Confidences => "confidences",
+            Piece::Labels => "labels",
+            Piece::Quality => "quality",
+        }
+    }
+
+    /// The evidence that it is a piece of.
+    pub(crate) fn kind(self) -> EvidenceKind {
+        match self {
+            Piece::Caption => EvidenceKind::Caption,
+            Piece::Descriptors | Piece::Confidences => EvidenceKind::Intent,
+            Piece::Labels | Piece::Quality => EvidenceKind::Quality,
+        }
+    }
+
+    fn gives(self) -> Type {
+        match self {
+            Piece::Caption => Type::Text,
+            Piece::Descriptors | Piece::Confidences | Piece::Labels => Type::List,
+            Piece::Quality => Type::Number,
+        }
+    }
 }
 
 /// Resolves names against one relation and collects the sources.
@@ -30,6 +89,7 @@ pub(crate) struct Scope<'a> {
     catalog: &'a Catalog<'a>,
     relation: Relation,
     scored: bool,
+    stale: Option<Derived>,
     sources: Vec<Source>,
     labels: Vec<String>,
 }
@@ -37,12 +97,25 @@ pub(crate) struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// A scope over a relation.
     pub(crate) fn new(catalog: &'a Catalog<'a>, relation: Relation) -> Self {
-        Scope { catalog, relation, scored: false, sources: Vec::new(), labels: Vec::new() }
+        Scope {
+            catalog,
+            relation,
+            scored: false,
+            stale: None,
+            sources: Vec::new(),
+            labels: Vec::new(),
+        }
     }
 
     /// Lets `score` be a column.
     pub(crate) fn with_score(mut self) -> Self {
         self.scored = true;
+        self
+    }
+
+    /// Lets `stale` be a column: whether this value of an item is missing or out of date.
+    pub(crate) fn with_stale(mut self, derived: Derived) -> Self {
+        self.stale = Some(derived);
         self
     }
 
@@ -83,6 +156,9 @@ impl<'a> Scope<'a> {
             Source::Field(number) => fields.get(number as usize).map_or("?", |field| &field.name),
             Source::Sid(_) => "sid",
             Source::Embedding(_) => "embedding",
+            Source::Evidence(piece, _) => piece.name(),
+            Source::Provenance(_) => "provenance",
+            Source::Stale(_) => "stale",
             Source::Score => "score",
             Source::Column(at) => self.relation.columns()[at].0,
         }
@@ -103,6 +179,13 @@ impl<'a> Scope<'a> {
             })?;
             return Ok((self.source(Source::Column(at)), columns[at].1));
         }
+        if let (Some(derived), "stale") = (self.stale, lower.as_str()) {
+            return Ok((self.source(Source::Stale(derived)), Type::Bool));
+        }
+        if let Some(piece) = self.piece(&lower)? {
+            let field = self.catalog.field(name).map(|(number, _)| number);
+            return Ok((self.source(Source::Evidence(piece, field)), piece.gives()));
+        }
         if let Some((number, field)) = self.catalog.field(name) {
             let kind = field_type(field.kind);
             return Ok((self.source(Source::Field(number)), kind));
@@ -113,7 +196,8 @@ impl<'a> Scope<'a> {
             "prefix" => Err(Error::input("wrong-arguments", "how many levels of the prefix?")
                 .help("prefix(2) gives two; WHERE prefix = a1.b33 asks for what lies under it")),
             _ => {
-                let own = ["id", "sid"].into_iter();
+                let pieces = Piece::ALL.iter().map(|piece| piece.name());
+                let own = ["id", "sid"].into_iter().chain(pieces);
                 let fields = self.catalog.fields().iter().map(|field| field.name.as_str());
                 let known: Vec<&str> = own.chain(fields).collect();
                 Err(Error::unknown("field", name, known))
@@ -125,6 +209,50 @@ impl<'a> Scope<'a> {
     pub(crate) fn sid(&mut self, codebook: Option<&str>, ordinal: Option<u32>) -> Result<Expr> {
         let generation = self.catalog.generation(codebook, ordinal)?;
         Ok(self.source(Source::Sid(generation.number)))
+    }
+
+    /// A piece of evidence by name. A metadata field of the same name and another type, or of a kind of which there
+    /// is no evidence at all, stands for itself.
+    fn piece(&self, lower: &str) -> Result<Option<Piece>> {
+        let Some(piece) = Piece::ALL.iter().copied().find(|piece| piece.name() == lower) else {
+            return Ok(None);
+        };
+        let Some((_, field)) = self.catalog.field(lower) else { return Ok(Some(piece)) };
+        let same = field_type(field.kind) == piece.gives();
+        Ok((same && self.catalog.has_evidence(piece.kind())?).then_some(piece))
+    }
+
+    /// The metadata field of a name, also where a stage fills a column of that name.
+    pub(crate) fn field(&mut self, name: &str) -> Result<Typed> {
+        let Some((number, field)) = self.catalog.field(name) else {
+            let known = self.catalog.fields().iter().map(|field| field.name.as_str());
+            return Err(Error::unknown("field", name, known));
+        };
+        let kind = field_type(field.kind);
+        Ok((self.source(Source::Field(number)), kind))
+    }
+
+    /// A derived value by the name of its column, its stage or its space.
+    pub(crate) fn derived(&self, name: &str) -> Result<Derived> {
+        let lower = name.to_lowercase();
+        let piece = Piece::ALL.iter().find(|piece| piece.name() == lower);
+        let stage = EvidenceKind::ALL.iter().copied().find(|kind| kind.name() == lower);
+        if let Some(kind) = piece.map(|piece| piece.kind()).or(stage) {
+            return Ok(Derived::Evidence(kind));
+        }
+        Ok(Derived::Vector(self.catalog.space(name)?.number))
+    }
+
+    /// Who made a derived value, from what and when.
+    pub(crate) fn provenance(&mut self, name: &str) -> Result<Expr> {
+        let derived = self.derived(name)?;
+        Ok(self.source(Source::Provenance(derived)))
+    }
+
+    /// Whether a derived value is missing or out of date.
+    pub(crate) fn stale_value(&mut self, name: &str) -> Result<Expr> {
+        let derived = self.derived(name)?;
+        Ok(self.source(Source::Stale(derived)))
     }
 
     /// The vector in a space.
@@ -149,7 +277,19 @@ impl<'a> Scope<'a> {
         if self.scored {
             columns.push(("score".to_owned(), self.source(Source::Score)));
         }
+        let mut shown = Vec::new();
+        for piece in [Piece::Caption, Piece::Descriptors, Piece::Quality] {
+            if self.piece(piece.name())?.is_some() && self.catalog.has_evidence(piece.kind())? {
+                let field = self.catalog.field(piece.name()).map(|(number, _)| number);
+                shown.extend(field);
+                columns
+                    .push((piece.name().to_owned(), self.source(Source::Evidence(piece, field))));
+            }
+        }
         for (number, field) in self.catalog.fields().iter().enumerate() {
+            if shown.contains(&(number as FieldNo)) {
+                continue;
+            }
             let source = self.source(Source::Field(number as FieldNo));
             columns.push((field.name.clone(), source));
         }

@@ -1,17 +1,18 @@
 //! SELECT: what each name means, and by which path the rows are reached.
 
-use sidql_grammar::ast::{self, NearTarget};
+use sidql_grammar::ast;
 use sidql_grammar::span::Spanned;
-use sidql_storage::{GenerationNo, Space, View, items, sids};
+use sidql_storage::{GenerationNo, View, items, sids};
 
 use super::aggregate::{self, Aggregate};
 use super::bind::Catalog;
 use super::expr::{Expr, condition, resolve};
+use super::near::{self, Near};
 use super::operand;
 use super::relation::Relation;
-use super::scope::{Scope, Source};
+use super::scope::{Derived, Scope, Source};
 use crate::error::{Error, Result};
-use crate::value::{Sid, Value};
+use crate::value::Value;
 
 /// How many rows NEAR gives without LIMIT.
 pub(crate) const NEAR_LIMIT: usize = 10;
@@ -64,33 +65,6 @@ pub(crate) enum Access {
     },
 }
 
-/// Ranking by similarity to a target.
-#[derive(Clone, Debug)]
-pub(crate) struct Near {
-    /// The embedding space.
-    pub(crate) space: Space,
-    /// What to be near to.
-    pub(crate) target: Target,
-}
-
-/// What NEAR measures from.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Target {
-    /// The vector of an item, by id.
-    Item(String),
-    /// A vector.
-    Vector(Vec<f32>),
-    /// A text, embedded by the encoder of the space.
-    Text(String),
-    /// A SID: tree first, codewords next.
-    Sid {
-        /// The SID or prefix.
-        sid: Sid,
-        /// The generation it is read in.
-        generation: GenerationNo,
-    },
-}
-
 /// Grouping.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
@@ -103,7 +77,7 @@ pub(crate) struct Group {
 /// Resolves a SELECT.
 pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select> {
     let relation = Relation::find(&select.from.node).map_err(|e| e.at(select.from.span.clone()))?;
-    let near = select.near.as_ref().map(|near| plan_near(catalog, relation, near)).transpose()?;
+    let near = select.near.as_ref().map(|near| near::plan(catalog, relation, near)).transpose()?;
     let mut scope = Scope::new(catalog, relation);
     if near.is_some() {
         scope = scope.with_score();
@@ -140,6 +114,17 @@ pub(crate) fn plan_filter(
     let mut scope = Scope::new(catalog, Relation::Items);
     let filter = filter.map(|f| condition(&mut scope, f)).transpose()?;
     reached(catalog, scope, filter)
+}
+
+/// Resolves a predicate over items in which `stale` is whether a derived value is missing or out of date.
+pub(crate) fn plan_stale(
+    catalog: &Catalog<'_>,
+    filter: &Spanned<ast::Expr>,
+    derived: Derived,
+) -> Result<Select> {
+    let mut scope = Scope::new(catalog, Relation::Items).with_stale(derived);
+    let filter = condition(&mut scope, filter)?;
+    reached(catalog, scope, Some(filter))
 }
 
 /// The rows that a filter accepts, with the path to them, and nothing done with them yet.
@@ -296,57 +281,6 @@ impl Grouping<'_> {
             .help(format!("add it to GROUP BY, or take min({}) or max({})", expr.node, expr.node))
             .at(expr.span.clone())
     }
-}
-
-fn plan_near(catalog: &Catalog<'_>, relation: Relation, near: &ast::Near) -> Result<Near> {
-    let span = near.target.span.clone();
-    if relation != Relation::Items {
-        return Err(Error::input("bad-near", "only items have embeddings to be near by").at(span));
-    }
-    let mut space = match &near.space {
-        Some(name) => Some(catalog.space(&name.node).map_err(|e| e.at(name.span.clone()))?),
-        None => None,
-    };
-    let target = match &near.target.node {
-        NearTarget::Vector(vector) => Target::Vector(vector.iter().map(|x| *x as f32).collect()),
-        NearTarget::Text(text) => Target::Text(operand::text(catalog, text, &span)?),
-        NearTarget::Operand(what) => match operand::value(catalog, what, &span)? {
-            Value::Text(id) => Target::Item(id),
-            Value::Vector(vector) => Target::Vector(vector),
-            Value::Sid(sid) => {
-                let generation = catalog.generation(None, None).map_err(|e| e.at(span.clone()))?;
-                if space.is_none() {
-                    let codebook = catalog.codebook(&generation.codebook)?;
-                    space = Some(catalog.space(&codebook.space)?);
-                }
-                Target::Sid { sid, generation: generation.number }
-            }
-            other => {
-                let message = format!(
-                    "NEAR takes an item id, a sid, a vector or TEXT '…', not a {}",
-                    other.type_name()
-                );
-                return Err(Error::input("type-mismatch", message).at(span));
-            }
-        },
-    };
-    let space = match space {
-        Some(space) => space,
-        None if matches!(target, Target::Text(_)) => catalog.space("text")?,
-        None => catalog.default_space().map_err(|e| e.at(span.clone()))?,
-    };
-    if let Target::Vector(vector) = &target
-        && vector.len() != space.dim as usize
-    {
-        let message = format!(
-            "the vector has {} components, space `{}` has {}",
-            vector.len(),
-            space.name,
-            space.dim
-        );
-        return Err(Error::input("wrong-dimension", message).at(span));
-    }
-    Ok(Near { space, target })
 }
 
 /// The cheapest path that reaches every row which the filter can accept.

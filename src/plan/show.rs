@@ -1,10 +1,12 @@
 //! DESCRIBE: what is asked about.
 
 use sidql_grammar::ast::{self, SidPattern};
-use sidql_storage::{Codebook, Generation, PolicyCard, generations};
+use sidql_storage::{Codebook, Generation, Model, PolicyCard, generations};
 
 use super::bind::Catalog;
+use super::model;
 use super::relation::Relation;
+use crate::enrich::prompt::{self, Prompt};
 use crate::error::{Error, Result};
 
 /// What DESCRIBE tells of.
@@ -17,6 +19,10 @@ pub(crate) enum Describe {
     Policy(PolicyCard),
     /// A member of a registry, by name.
     Kind(String),
+    /// A model.
+    Model(Model),
+    /// A prompt.
+    Prompt(&'static Prompt),
     /// A prefix of the SIDs in use.
     Prefix {
         /// The codes.
@@ -51,6 +57,10 @@ pub(crate) fn plan_describe(catalog: &Catalog<'_>, describe: &ast::Describe) -> 
         }
         ast::Describe::Policy(name) => {
             Describe::Policy(catalog.policy(&name.node).map_err(|e| e.at(name.span.clone()))?)
+        }
+        ast::Describe::Model(name) => Describe::Model(model::named(catalog, name)?),
+        ast::Describe::Prompt(name) => {
+            Describe::Prompt(prompt::find(&name.node).map_err(|e| e.at(name.span.clone()))?)
         }
         ast::Describe::Kind(name) => Describe::Kind(name.node.clone()),
         ast::Describe::Prefix(pattern) => {

@@ -6,10 +6,10 @@ use serde_json::Value as Json;
 use sidql_storage::{Interaction, ItemNo, UserNo, Write, histories, items, users};
 
 use super::{Faults, Spec, at, each_record, id_of, report};
+use crate::count::counted;
 use crate::error::{Error, Result};
 use crate::format::Record;
 use crate::format::sequences::Sequences;
-use crate::job::counted;
 use crate::progress::Progress;
 
 /// Interactions that are kept in memory before they are written.

@@ -7,10 +7,10 @@ use sidql_storage::{FieldNo, FieldType, FieldValue, Item, ItemNo, Write, fields,
 
 use super::{Faults, OnConflict, Spec, at, each_record, id_of};
 use crate::cache::Cache;
+use crate::count::{counted, grouped};
 use crate::derive;
 use crate::error::{Error, Result};
 use crate::format::{self, Record};
-use crate::job::{counted, grouped};
 use crate::progress::Progress;
 use crate::schema;
 use crate::value::Value;

@@ -11,8 +11,9 @@ use sidql_storage::Write;
 
 pub(crate) use interactions::next_time;
 
-use super::{Answer, Context, Kind, counted, grouped};
+use super::{Answer, Context, Kind};
 use crate::cache::Cache;
+use crate::count::{counted, grouped};
 use crate::error::{Error, Result};
 use crate::format::{self, Position, Record};
 use crate::progress::Progress;
