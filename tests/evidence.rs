@@ -492,6 +492,14 @@ fn captions_and_tags_of_a_field_are_taken_over() {
     let told = rows(&db, "SELECT provenance(caption) FROM items WHERE id = 'a'");
     let told: Json = serde_json::from_str(told.rows[0][0].as_str().unwrap()).unwrap();
     assert_eq!((&told["kind"], &told["model"]), (&json!("field"), &json!("words")));
+    // Taken over from a field of the same name, a caption follows the field.
+    run(&db, "INSERT INTO items {id: 'c', caption: 'one'} WITH (new_fields = true)");
+    run(&db, "ENRICH items BY caption WITH (from = 'caption')");
+    run(&db, "UPDATE items SET caption = 'two' WHERE id = 'c'");
+    let both = "SELECT caption, field('caption'), stale(caption) FROM items WHERE id = 'c'";
+    assert_eq!(rows(&db, both).rows[0], ["one".into(), "two".into(), true.into()]);
+    run(&db, "ENRICH items BY caption WHERE stale WITH (from = 'caption')");
+    assert_eq!(rows(&db, both).rows[0], ["two".into(), "two".into(), false.into()]);
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub(crate) fn asked(
     subject: &Subject,
 ) -> Option<(Json, u64)> {
     if let Some(field) = &asking.from {
-        let value = subject.field(field).filter(|value| !value.is_null())?;
+        let value = subject.metadata(field).filter(|value| !value.is_null())?;
         return Some((value.clone(), xxh3_64(value.to_string().as_bytes())));
     }
     if questions.needs_picture() && subject.picture.is_none() {
@@ -87,8 +87,10 @@ pub(crate) fn body(view: &dyn View, kind: EvidenceKind, number: ItemNo) -> Resul
     Ok(evidence::get(view, kind, number)?.map(|Evidence { body, .. }| body))
 }
 
-fn put(subject: &mut Subject, name: &str, value: Json) {
-    subject.fields.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+/// Puts what a stage made in the place of a metadata field of the same name.
+fn put(subject: &mut Subject, name: &'static str, value: Json) {
+    let place = subject.fields.iter().position(|(known, _)| known.eq_ignore_ascii_case(name));
+    subject.made.push((name, place.map(|at| subject.fields.remove(at).1)));
     subject.fields.push((name.to_owned(), value));
 }
 

@@ -233,7 +233,7 @@ mod tests {
                     confidence: *confidence,
                 })
                 .collect(),
-            picture: None,
+            ..Subject::default()
         }
     }
 

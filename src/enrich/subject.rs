@@ -13,6 +13,8 @@ pub(crate) struct Subject {
     pub(crate) id: String,
     /// Its fields, with `caption` and `descriptors` as the stages made them, where they did.
     pub(crate) fields: Vec<(String, Json)>,
+    /// The names of fields that stages made, each with the metadata field whose place it took, if there is one.
+    pub(crate) made: Vec<(&'static str, Option<Json>)>,
     /// Its descriptors with their confidences.
     pub(crate) descriptors: Vec<Descriptor>,
     /// Where its picture is.
@@ -24,6 +26,14 @@ impl Subject {
     pub(crate) fn field(&self, name: &str) -> Option<&Json> {
         let found = self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value)
+    }
+
+    /// A metadata field by name, also where a stage made a value of that name.
+    pub(crate) fn metadata(&self, name: &str) -> Option<&Json> {
+        match self.made.iter().find(|(made, _)| made.eq_ignore_ascii_case(name)) {
+            Some((_, given)) => given.as_ref(),
+            None => self.field(name),
+        }
     }
 
     /// The text of the item, see [`text::text_of`].

@@ -54,8 +54,8 @@ pub(super) fn show(context: &Context<'_>) -> Result<Rows> {
     let fresh = Fresh::new(view)?;
     let mut kinds: Vec<(EvidenceKind, Count)> = Vec::new();
     for kind in EvidenceKind::ALL {
-        if evidence::any(view, *kind)? {
-            kinds.push((*kind, Count::default()));
+        if evidence::count(view, kind)? > 0 {
+            kinds.push((kind, Count::default()));
         }
     }
     let mut all: Vec<(Space, Recipe, Count)> = Vec::new();

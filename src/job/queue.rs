@@ -35,7 +35,7 @@ pub(crate) fn find(store: &Store, number: JobNo) -> Result<JobRecord> {
 /// failed up again; one that was cut short does not come back to them.
 pub(crate) fn requeue(store: &Store, number: JobNo) -> Result<JobRecord> {
     let record = find(store, number)?;
-    let left = failures::any(&store.read()?, number)?;
+    let left = failures::count_of(&store.read()?, number)? > 0;
     match record.state {
         JobState::Interrupted | JobState::Cancelled => {}
         JobState::Failed => clear_failures(store, number)?,

@@ -179,7 +179,7 @@ impl<'a> Catalog<'a> {
 
     /// Whether any item has evidence of a kind.
     pub(crate) fn has_evidence(&self, kind: EvidenceKind) -> Result<bool> {
-        Ok(evidence::any(self.view, kind)?)
+        Ok(evidence::count(self.view, kind)? > 0)
     }
 
     /// The space of photos that NEAR IMAGE means without IN: `image`, else the only one that photos made.

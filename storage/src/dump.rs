@@ -5,14 +5,14 @@ use std::ops::Bound;
 
 use crate::codec::{archive, frame, key};
 use crate::error::Result;
+use crate::migrate;
 use crate::record::{
-    Codebook, EvaluationRecord, Evidence, Failure, Field, Generation, Item, JobRecord, Model,
-    Origin, PolicyCard, Sid, Space, Stamp, User,
+    Codebook, EvaluationRecord, Evidence, EvidenceKind, Failure, Field, Generation, Item,
+    JobRecord, Model, Origin, PolicyCard, Sid, Space, Stamp, User,
 };
-use crate::store;
 use crate::table::counters::{self, COUNTERS};
 use crate::table::posting::List;
-use crate::table::{Table, blobs, embeddings, evidence, histories, settings, sids, spaces};
+use crate::table::{Table, blobs, embeddings, histories, settings, sids, spaces};
 use crate::view::View;
 
 /// Appends every row of a table to `out`: key, ` = `, value, one line each. A damaged value is told as
@@ -57,13 +57,13 @@ fn readable(table: &str, row_key: &[u8]) -> Option<String> {
         (Table::Histories | Table::Chunks, 12) => {
             format!("{}/{}", big(&row_key[..8]), big(&row_key[8..]))
         }
-        (Table::Failures, 16) => format!("{}/{}", big(&row_key[..8]), big(&row_key[8..])),
-        (Table::Evidence, 9) => {
-            let (kind, item) = evidence::split_key(row_key)?;
-            format!("{}/{item}", kind.name())
-        }
         (Table::Embeddings | Table::Sids | Table::Stamps, 12) => {
             format!("{}/{}", big(&row_key[..4]), big(&row_key[4..]))
+        }
+        (Table::Failures, 16) => format!("{}/{}", big(&row_key[..8]), big(&row_key[8..])),
+        (Table::Evidence, 9) => {
+            let kind = EvidenceKind::ALL.into_iter().find(|kind| *kind as u8 == row_key[0])?;
+            format!("{}/{}", kind.name(), big(&row_key[1..]))
         }
         (Table::Counters, 1) => {
             COUNTERS.iter().find(|counter| counter.key() == row_key)?.name().to_owned()
@@ -110,7 +110,7 @@ fn record<T: archive::Stored + std::fmt::Debug>(
 /// A value as readable text.
 pub fn value_text(view: &dyn View, table: Table, key: &[u8], value: &[u8]) -> Result<String> {
     match table {
-        Table::Meta => Ok(format!("format {}", store::read_format(value)?)),
+        Table::Meta => Ok(format!("format {}", migrate::read(value)?)),
         Table::Counters | Table::ItemIds | Table::UserIds => {
             Ok(counters::decode(table, key, value)?.to_string())
         }

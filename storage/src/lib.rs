@@ -30,8 +30,9 @@ pub mod dump;
 pub mod verify;
 
 pub use error::{Error, Result};
+pub use migrate::{FORMAT, OLDEST_FORMAT};
 pub use record::*;
-pub use store::{FORMAT, OpenOptions, Store};
+pub use store::{OpenOptions, Store};
 pub use table::counters::Counter;
 pub use table::{
     TABLES, Table, TableInfo, blobs, codebooks, embeddings, evaluations, evidence, failures,

@@ -1,26 +1,19 @@
 //! The store: an open file.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redb::{Database, ReadOnlyDatabase, ReadableDatabase, StorageBackend};
 
-use crate::codec::frame;
 use crate::error::{Error, Result};
-use crate::migrate;
+use crate::migrate::{self, FORMAT, OLDEST_FORMAT};
+use crate::table::TABLES;
 use crate::table::counters::Counter;
-use crate::table::{TABLES, Table};
 use crate::txn::{Read, TableSpace, Write, guarded, raw};
 use crate::verify::{self, Report};
 use crate::view::View;
 
-/// The format number that this build writes, and the newest one it reads. Older files are brought to it when they are
-/// opened for writing.
-pub const FORMAT: u32 = 2;
-/// Stands at the front of the format row.
-const MAGIC: &[u8; 8] = b"sidql\0\r\n";
-const FORMAT_KEY: &[u8] = b"format";
 /// How much of the file is kept in memory unless the caller says otherwise.
 const CACHE_BYTES: usize = 256 << 20;
 /// A backup commits after about this many bytes, so that memory stays bounded.
@@ -57,6 +50,7 @@ pub(crate) struct Shared {
     path: Option<PathBuf>,
     gate: Arc<Gate>,
     poisoned: AtomicBool,
+    format: AtomicU32,
     revision: AtomicU64,
 }
 
@@ -120,7 +114,8 @@ impl Shared {
 }
 
 impl Store {
-    /// Opens a file, and makes it if the options say so.
+    /// Opens a file, and makes it if the options say so. One of an older format is brought to the newest,
+    /// unless it is opened for reading only; then it stays as it is and reads as it always did.
     pub fn open(path: impl AsRef<Path>, options: &OpenOptions) -> Result<Self> {
         let path = path.as_ref();
         let mut builder = Database::builder();
@@ -166,26 +161,30 @@ impl Store {
             path,
             gate: Arc::default(),
             poisoned: AtomicBool::new(false),
+            // What every file has, until the file says more.
+            format: AtomicU32::new(OLDEST_FORMAT),
             revision: AtomicU64::new(0),
         };
         let store = Store { shared: Arc::new(shared) };
         if store.is_empty()? {
             let write = store.write()?;
             write.create_tables()?;
-            write.put(Table::Meta, FORMAT_KEY, &format_row()?)?;
+            migrate::mark(&write)?;
             write.commit()?;
         }
         let read = store.read()?;
-        let format = check_format(&read)?;
-        // Before anything is written: every commit stores the revision.
+        let found = migrate::check(&read)?;
+        // Before anything is written, since every commit stores the revision.
         let revision = read.counter(Counter::Revision)?;
         store.shared.revision.store(revision, Ordering::Release);
         drop(read);
-        if format < FORMAT && !store.is_read_only() {
+        if found < FORMAT && !store.is_read_only() {
             let write = store.write()?;
-            migrate::migrate(&write, format)?;
-            write.put(Table::Meta, FORMAT_KEY, &format_row()?)?;
+            migrate::run(&write, found)?;
             write.commit()?;
+            store.shared.format.store(FORMAT, Ordering::Release);
+        } else {
+            store.shared.format.store(found, Ordering::Release);
         }
         Ok(store)
     }
@@ -227,7 +226,7 @@ impl Store {
             File::ReadOnly(database) => database.begin_read()?,
             File::Closed => return Err(Error::Closed),
         };
-        Ok(Read::new(txn))
+        Ok(Read::new(txn, self.shared.format.load(Ordering::Acquire)))
     }
 
     /// Begins the write transaction; waits while another one is open.
@@ -331,43 +330,14 @@ impl std::fmt::Debug for Store {
     }
 }
 
-fn format_row() -> Result<Vec<u8>> {
-    let mut payload = MAGIC.to_vec();
-    payload.extend_from_slice(&FORMAT.to_le_bytes());
-    frame::wrap(Table::Meta, &payload)
-}
-
-/// The format number in a format row.
-pub(crate) fn read_format(framed: &[u8]) -> Result<u32> {
-    let payload = frame::open(Table::Meta, FORMAT_KEY, framed)?;
-    match payload.strip_prefix(MAGIC).map(<[u8; 4]>::try_from) {
-        Some(Ok(number)) => Ok(u32::from_le_bytes(number)),
-        _ => Err(Error::NotSidql),
-    }
-}
-
-/// The format of a file, which must be one that this build reads.
-fn check_format(read: &Read) -> Result<u32> {
-    let row = match read.get(Table::Meta, FORMAT_KEY) {
-        Ok(Some(row)) => row,
-        Ok(None) => return Err(Error::NotSidql),
-        Err(Error::Corrupt { table: "file", .. }) => return Err(Error::NotSidql),
-        Err(error) => return Err(error),
-    };
-    match read_format(&row)? {
-        known @ migrate::OLDEST..=FORMAT => Ok(known),
-        found => Err(Error::Version { found, supported: FORMAT }),
-    }
-}
-
 fn copy(read: &Read, path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
     let target = Database::builder().create(path)?;
     let mut total = 0;
-    for info in &TABLES {
+    for info in read.tables() {
         total += read.len(info.table)?;
     }
     let mut done = 0;
-    for info in &TABLES {
+    for info in read.tables() {
         let mut rows =
             read.scan(info.table, std::ops::Bound::Unbounded, std::ops::Bound::Unbounded)?;
         let mut more = true;

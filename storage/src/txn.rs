@@ -9,11 +9,10 @@ use redb::{ReadOnlyTable, ReadableTable, ReadableTableMetadata, TableDefinition,
 
 use crate::codec::key::Key;
 use crate::error::{Error, Result};
-use crate::migrate::OLDEST;
 use crate::record::GenerationNo;
 use crate::store::{Shared, Ticket};
 use crate::table::counters::{self, COUNTERS, Counter};
-use crate::table::{TABLES, Table, generations};
+use crate::table::{TABLES, Table, TableInfo, generations};
 use crate::view::{Bytes, Rows, Touched, View};
 
 pub(crate) type Raw = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -45,6 +44,7 @@ pub struct Read {
 
 struct ReadInner {
     txn: redb::ReadTransaction,
+    format: u32,
     tables: [OnceLock<Opened>; TABLES.len()],
 }
 
@@ -63,22 +63,28 @@ pub struct TableSpace {
 }
 
 impl Read {
-    pub(crate) fn new(txn: redb::ReadTransaction) -> Self {
+    pub(crate) fn new(txn: redb::ReadTransaction, format: u32) -> Self {
         let tables = std::array::from_fn(|_| OnceLock::new());
-        Read { inner: Arc::new(ReadInner { txn, tables }) }
+        Read { inner: Arc::new(ReadInner { txn, format, tables }) }
     }
 
-    /// A table; none where it came with a later format than that of the file, which is open for reading only.
+    /// The tables that a file of this format has.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &'static TableInfo> + use<> {
+        let format = self.inner.format;
+        TABLES.iter().filter(move |info| info.since <= format)
+    }
+
+    /// A table, unless it was born later than the format of the file; then it reads as empty.
     fn table(&self, table: Table) -> Result<Option<&Opened>> {
+        if table.info().since > self.inner.format {
+            return Ok(None);
+        }
         let slot = &self.inner.tables[table.index()];
         if let Some(opened) = slot.get() {
             return Ok(Some(opened));
         }
-        let opened = guarded(|| match self.inner.txn.open_table(raw(table)) {
-            Err(TableError::TableDoesNotExist(_)) if table.info().since > OLDEST => Ok(None),
-            other => Ok(Some(other?)),
-        })?;
-        Ok(opened.map(|opened| slot.get_or_init(|| opened)))
+        let opened = guarded(|| Ok(self.inner.txn.open_table(raw(table))?))?;
+        Ok(Some(slot.get_or_init(|| opened)))
     }
 
     pub(crate) fn space(&self, table: Table) -> Result<TableSpace> {
@@ -127,10 +133,7 @@ impl View for Read {
     }
 
     fn len(&self, table: Table) -> Result<u64> {
-        match self.table(table)? {
-            Some(opened) => Ok(opened.len()?),
-            None => Ok(0),
-        }
+        Ok(self.table(table)?.map_or(Ok(0), ReadableTableMetadata::len)?)
     }
 
     fn counter(&self, counter: Counter) -> Result<u64> {
@@ -223,11 +226,6 @@ impl Write {
         })
     }
 
-    /// Makes an empty table, if it is not there.
-    pub(crate) fn create_table(&self, table: Table) -> Result<()> {
-        guarded(|| self.open(table).map(drop))
-    }
-
     /// Makes the tables of an empty file.
     pub(crate) fn create_tables(&self) -> Result<()> {
         for info in &TABLES {
@@ -238,6 +236,11 @@ impl Write {
             self.put(Table::Counters, &counter.key(), &value)?;
         }
         Ok(())
+    }
+
+    /// Makes a table, unless it is there.
+    pub(crate) fn create_table(&self, table: Table) -> Result<()> {
+        guarded(|| self.open(table).map(|_| ()))
     }
 
     /// Stores a framed value under a key.
@@ -264,9 +267,30 @@ impl Write {
         })
     }
 
+    /// Stores a framed value under a key; tells whether one was there.
+    pub(crate) fn replace(&self, table: Table, key: &[u8], value: &[u8]) -> Result<bool> {
+        guarded(|| Ok(self.open(table)?.insert(key, value)?.is_some()))
+    }
+
     /// Removes a row; tells whether it was there.
     pub(crate) fn remove(&self, table: Table, key: &[u8]) -> Result<bool> {
         guarded(|| Ok(self.open(table)?.remove(key)?.is_some()))
+    }
+
+    /// Removes many rows with the table opened once; tells how many were there.
+    pub(crate) fn remove_all<K: AsRef<[u8]>>(
+        &self,
+        table: Table,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<u64> {
+        guarded(|| {
+            let mut opened = self.open(table)?;
+            let mut removed = 0;
+            for key in keys {
+                removed += u64::from(opened.remove(key.as_ref())?.is_some());
+            }
+            Ok(removed)
+        })
     }
 
     /// Removes all rows whose keys begin with a prefix.

@@ -4,44 +4,99 @@
 
 mod shop;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use sidql_storage::{Error, OpenOptions, Store, TABLES, dump};
+use sidql_storage::{Error, OpenOptions, Store, TABLES, View, dump, evidence, origins};
+use sidql_storage::{EvidenceKind, FORMAT};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// Opens a copy of a fixture for reading only, which changes no byte, then for writing twice.
-fn opens(version: &str, read_only_dump: &str, dump_after: &str) {
+/// The file of a past format in a folder of its own, and what it holds.
+fn past(name: &str) -> (tempfile::TempDir, PathBuf, String) {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("shop.sidql");
-    std::fs::copy(fixture(version).join("shop.sidql"), &copy).unwrap();
-    let before = std::fs::read(&copy).unwrap();
-    for (read_only, expected) in [(true, read_only_dump), (false, dump_after), (false, dump_after)]
-    {
-        let options = OpenOptions { read_only, create: false, ..OpenOptions::default() };
-        let store = Store::open(&copy, &options).unwrap();
-        let read = store.read().unwrap();
-        assert_eq!(dump::all(&read).unwrap(), expected);
-        let report = store.verify(&read, &mut |_, _| ()).unwrap();
-        assert!(report.is_sound(), "{:?}", report.problems);
-        assert_eq!(store.space(&read).unwrap().len(), TABLES.len());
-        drop(read);
-        store.close().unwrap();
-        if read_only {
-            assert!(std::fs::read(&copy).unwrap() == before, "reading changed the file");
-        }
-    }
+    std::fs::copy(fixture(name).join("shop.sidql"), &copy).unwrap();
+    let expected = std::fs::read_to_string(fixture(name).join("shop.dump")).unwrap();
+    (folder, copy, expected)
+}
+
+fn open(path: &Path, read_only: bool) -> Store {
+    let options = OpenOptions { read_only, create: false, ..OpenOptions::default() };
+    Store::open(path, &options).unwrap()
+}
+
+fn holds(store: &Store, expected: &str) {
+    let read = store.read().unwrap();
+    assert_eq!(dump::all(&read).unwrap(), expected);
+    let report = store.verify(&read, &mut |_, _| ()).unwrap();
+    assert!(report.is_sound(), "{:?}", report.problems);
+}
+
+/// What a file of format 1 holds once it has format 2.
+fn migrated(dump: &str) -> String {
+    let before = "counters/interactions = 719\n";
+    assert!(dump.contains("= format 1\n") && dump.contains(before));
+    let born = "counters/origin = 1\ncounters/captions = 0\ncounters/intents = 0\ncounters/qualities = 0\n";
+    dump.replace("= format 1\n", "= format 2\n").replace(before, &format!("{before}{born}"))
 }
 
 #[test]
-fn format_1_opens_and_becomes_format_2() {
-    let then = std::fs::read_to_string(fixture("v1/shop.dump")).unwrap();
-    let now = then.replace("= format 1\n", "= format 2\n");
-    let last = now.lines().rfind(|line| line.starts_with("counters/")).unwrap();
-    let now = now.replace(last, &format!("{last}\ncounters/origin = 1"));
-    opens("v1", &then, &now);
+fn format_1_is_read_and_left_alone() {
+    let (folder, path, expected) = past("v1");
+    let bytes = std::fs::read(&path).unwrap();
+    let store = open(&path, true);
+    holds(&store, &expected);
+    let read = store.read().unwrap();
+    assert_eq!(origins::all(&read).unwrap(), []);
+    assert_eq!(evidence::get(&read, EvidenceKind::Caption, 0).unwrap(), None);
+    assert_eq!(evidence::scan(&read, EvidenceKind::Caption, 0).unwrap().count(), 0);
+    assert_eq!(evidence::count(&read, EvidenceKind::Caption).unwrap(), 0);
+    for (space, info) in store.space(&read).unwrap().iter().zip(&TABLES) {
+        assert_eq!(space.rows, read.len(info.table).unwrap());
+        assert!(info.since == 1 || space.page_bytes == 0, "{}", info.name);
+        assert!(info.since == 1 || read.floor(info.table, &[255; 20]).unwrap().is_none());
+    }
+    // A backup has the format of what it is a copy of.
+    let backup = folder.path().join("backup.sidql");
+    store.backup(&backup, &mut |_, _| ()).unwrap();
+    drop(read);
+    store.close().unwrap();
+    assert!(std::fs::read(&path).unwrap() == bytes, "reading changed the file");
+    let raw = redb::Builder::new().open_read_only(&backup).unwrap();
+    let tables = redb::ReadableDatabase::begin_read(&raw).unwrap().list_tables().unwrap().count();
+    assert_eq!(tables, TABLES.iter().filter(|info| info.since == 1).count());
+    raw.close().unwrap();
+    let store = open(&backup, true);
+    holds(&store, &expected);
+    store.close().unwrap();
+    holds(&open(&backup, false), &migrated(&expected));
+}
+
+#[test]
+fn format_1_becomes_format_2() {
+    let (_folder, path, expected) = past("v1");
+    let expected = migrated(&expected);
+    let store = open(&path, false);
+    holds(&store, &expected);
+    for info in &TABLES {
+        // Every table is there: an absent one would be damage now.
+        store.read().unwrap().len(info.table).unwrap();
+    }
+    store.close().unwrap();
+    for read_only in [true, false] {
+        let store = open(&path, read_only);
+        holds(&store, &expected);
+        store.close().unwrap();
+    }
+    let store = open(&path, false);
+    let write = store.write().unwrap();
+    shop::describe(&write).unwrap();
+    write.commit().unwrap();
+    let read = store.read().unwrap();
+    assert!(evidence::count(&read, EvidenceKind::Caption).unwrap() > 0);
+    assert!(store.verify(&read, &mut |_, _| ()).unwrap().is_sound());
 }
 
 #[test]
@@ -49,29 +104,19 @@ fn format_2_opens() {
     if std::env::var_os("SIDQL_MAKE_FIXTURE").is_some() {
         make_fixture();
     }
-    let dump = std::fs::read_to_string(fixture("v2/shop.dump")).unwrap();
-    opens("v2", &dump, &dump);
-}
-
-#[test]
-fn a_backup_of_an_old_file_is_brought_to_the_new_format_when_it_is_opened() {
-    let folder = tempfile::tempdir().unwrap();
-    let (old, copy) = (folder.path().join("old.sidql"), folder.path().join("copy.sidql"));
-    std::fs::copy(fixture("v1/shop.sidql"), &old).unwrap();
-    let read_only = OpenOptions { read_only: true, create: false, ..OpenOptions::default() };
-    Store::open(&old, &read_only).unwrap().backup(&copy, &mut |_, _| ()).unwrap();
-    let options = OpenOptions { create: false, ..OpenOptions::default() };
-    let (old, copy) = (Store::open(&old, &options).unwrap(), Store::open(&copy, &options).unwrap());
-    let (old, copy) = (old.read().unwrap(), copy.read().unwrap());
-    assert_eq!(dump::all(&old).unwrap(), dump::all(&copy).unwrap());
+    let (_folder, path, expected) = past("v2");
+    for read_only in [true, false] {
+        let store = open(&path, read_only);
+        holds(&store, &expected);
+        store.close().unwrap();
+    }
 }
 
 #[test]
 fn the_shop_is_still_written_alike() {
     let store = Store::in_memory().unwrap();
     shop::fill(&store).unwrap();
-    let expected = std::fs::read_to_string(fixture("v2/shop.dump")).unwrap();
-    assert_eq!(dump::all(&store.read().unwrap()).unwrap(), expected);
+    holds(&store, &past("v2").2);
 }
 
 fn make_fixture() {
@@ -120,7 +165,7 @@ fn a_newer_file_is_refused() {
     write.commit().unwrap();
     raw.close().unwrap();
     let error = Store::open(&path, &OpenOptions::default()).unwrap_err();
-    assert!(matches!(error, Error::Version { found: 9, supported: 2 }), "{error:?}");
+    assert!(matches!(error, Error::Version { found: 9, supported: FORMAT }), "{error:?}");
 }
 
 #[test]

@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use sidql_storage::{
-    Body, Codebook, Error, Evidence, Failure, FieldType, FieldValue, Generation, Interaction, Item,
-    JobRecord, JobState, Model, Origin, Result, Sid, Space, Stamp, Store, Table, View, Write,
-    blobs, codebooks, dump, embeddings, evidence, failures, fields, generations, histories, items,
-    jobs, models, origins, settings, sids, spaces, stamps, users,
+    Body, Codebook, Descriptor, Error, Evidence, EvidenceKind, Failure, FieldType, FieldValue,
+    Generation, Interaction, Item, ItemNo, JobRecord, JobState, Model, Origin, Result, Sid, Space,
+    Stamp, Store, Table, View, Write, blobs, codebooks, dump, embeddings, evidence, failures,
+    fields, generations, histories, items, jobs, models, origins, settings, sids, spaces, stamps,
+    users,
 };
 
 /// A store, and the write transaction that a script has open.
@@ -124,47 +125,86 @@ fn change(write: &Write, words: &[&str]) -> Result<String> {
         ["blob", text] => format!("blob {}", blobs::put(write, text.as_bytes())?),
         ["sweep"] => format!("{:?}", blobs::sweep(write)?),
         ["job", kind] => format!("job {}", jobs::create(write, &job(kind))?),
-        ["drop", "space", name] => format!("{}", spaces::drop(write, name)?),
-        ["origin", stage, model] => {
-            let (stage, model) = ((*stage).to_owned(), (*model).to_owned());
-            let origin = Origin { stage, model, ..Origin::default() };
-            format!("origin {}", origins::intern(write, &origin)?)
-        }
-        ["caption", item, origin, words @ ..] => {
-            let stamp = Stamp { origin: number(origin)?, source: 7, made_ms: 1 };
-            let body = Body::Caption(words.join(" "));
-            evidence::put(write, number(item)?, &Evidence { stamp, body })?;
-            String::new()
-        }
-        ["stamp", space, item, origin] => {
-            let space = spaces::must(write, space)?;
-            let stamp = Stamp { origin: number(origin)?, source: 7, made_ms: 1 };
-            stamps::put_many(write, &space, [(number(item)?, stamp)])?;
-            String::new()
-        }
-        ["failure", job, item, code] => {
-            let failure = Failure { code: (*code).into(), ..Failure::default() };
-            failures::put(write, number(job)?, number(item)?, &failure)?;
-            String::new()
-        }
-        ["clear", "failures", job] => {
-            failures::clear(write, number(job)?)?;
-            String::new()
-        }
-        ["model", name] => {
-            models::create(write, &Model { name: (*name).into(), ..Model::default() })?;
-            String::new()
-        }
-        ["drop", "model", name] => format!("{}", models::drop(write, name)?),
         ["checkpoint", no, text] => {
             let job = jobs::get(write, number(no)?)?.unwrap();
             let checkpoint = Some(blobs::put(write, text.as_bytes())?);
             jobs::update(write, &JobRecord { checkpoint, state: JobState::Running, ..job })?;
             String::new()
         }
-        other => panic!("no such verb: {other:?}"),
+        _ => provenance(write, words)?,
     };
     Ok(if printed.is_empty() { printed } else { printed + "\n" })
+}
+
+/// The verbs about what derived values come from.
+fn provenance(write: &Write, words: &[&str]) -> Result<String> {
+    match words {
+        ["model", name, kind] => models::create(write, &model(name, kind))?,
+        ["update", "model", name, kind] => models::update(write, &model(name, kind))?,
+        ["drop", "model", name] => return Ok(format!("{}", models::drop(write, name)?)),
+        ["origin", stage, model, made] => {
+            let (stage, model) = ((*stage).into(), (*model).into());
+            let origin = Origin { stage, model, created_ms: number(made)?, ..Origin::default() };
+            return Ok(format!("origin {}", origins::intern(write, &origin)?));
+        }
+        ["say", kind, item, origin, values @ ..] => {
+            let stamp = Stamp { origin: number(origin)?, source: 7, made_ms: 1 };
+            let body = body(kind, values)?;
+            evidence::put(write, number(item)?, &Evidence { stamp, body })?;
+        }
+        ["unsay", kind, item] => {
+            let kind = EvidenceKind::ALL.into_iter().find(|known| known.name() == *kind).unwrap();
+            return Ok(format!("{}", evidence::remove(write, kind, number(item)?)?));
+        }
+        ["said"] => {
+            let counts = EvidenceKind::ALL
+                .map(|kind| Ok(format!("{}={}", kind.name(), evidence::count(write, kind)?)));
+            return Ok(counts.into_iter().collect::<Result<Vec<_>>>()?.join(" "));
+        }
+        ["stamp", space, item, origin] => {
+            let space = spaces::must(write, space)?;
+            let stamp = Stamp { origin: number(origin)?, source: 7, made_ms: 1 };
+            stamps::put_many(write, &space, [(number(item)?, stamp)])?;
+        }
+        ["unvector", space, item] => embeddings::delete(write, space, number(item)?)?,
+        ["rename", "space", from, to] => spaces::rename(write, from, to)?,
+        ["drop", "space", name] => return Ok(format!("{}", spaces::drop(write, name)?)),
+        ["fail", job, item, answer] => {
+            let (stage, answer) = ("caption".into(), (*answer).into());
+            let failure = Failure { stage, answer, attempts: 2, ..Failure::default() };
+            failures::put(write, number(job)?, number(item)?, &failure)?;
+        }
+        ["unfail", job, item] => {
+            return Ok(format!("{}", failures::remove(write, number(job)?, number(item)?)?));
+        }
+        ["failed", job] => {
+            let items = failures::of_job(write, number(job)?)?.map(|row| row.map(|(item, _)| item));
+            let items = items.collect::<Result<Vec<ItemNo>>>()?;
+            return Ok(format!("{} {items:?}", failures::count_of(write, number(job)?)?));
+        }
+        ["clear", job] => failures::clear(write, number(job)?)?,
+        other => panic!("no such verb: {other:?}"),
+    }
+    Ok(String::new())
+}
+
+fn model(name: &str, kind: &str) -> Model {
+    Model { name: name.into(), kind: kind.into(), config: "{}".into(), ..Model::default() }
+}
+
+fn body(kind: &str, values: &[&str]) -> Result<Body> {
+    Ok(match kind {
+        "caption" => Body::Caption(values.join(" ")),
+        "intent" => {
+            let list = values.iter().map(|word| {
+                let (text, confidence) = word.split_once('=').unzip();
+                let confidence = confidence.map(number).transpose()?;
+                Ok(Descriptor { text: text.unwrap_or(word).into(), confidence })
+            });
+            Body::Descriptors(list.collect::<Result<_>>()?)
+        }
+        _ => Body::Quality { labels: vec![true, false], score: number(values[0])? },
+    })
 }
 
 fn job(kind: &str) -> JobRecord {
@@ -222,5 +262,5 @@ fn scripts() {
             played += 1;
         }
     }
-    assert!(played >= 5, "only {played} scripts were found");
+    assert!(played >= 9, "only {played} scripts were found");
 }

@@ -62,6 +62,38 @@ pub(crate) fn read_parted(table: Table, key: &[u8]) -> Result<(u64, u32)> {
     Ok((u64::from_be_bytes(number), u32::from_be_bytes(part)))
 }
 
+/// A kind and a number as a key: of 1 and 8 bytes.
+pub(crate) fn tagged(kind: u8, number: u64) -> [u8; 9] {
+    let mut key = [kind; 9];
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Reads a key made by `tagged`.
+pub(crate) fn read_tagged(table: Table, key: &[u8]) -> Result<(u8, u64)> {
+    let bad = || Error::corrupt(table.name(), key, "not a key of a kind and a number");
+    let (kind, number) = key.split_first().ok_or_else(bad)?;
+    let number = number.try_into().map_err(|_| bad())?;
+    Ok((*kind, u64::from_be_bytes(number)))
+}
+
+/// Two numbers as a key: of 8 bytes each.
+pub(crate) fn wide(first: u64, second: u64) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&first.to_be_bytes());
+    key[8..].copy_from_slice(&second.to_be_bytes());
+    key
+}
+
+/// Reads a key made by `wide`.
+pub(crate) fn read_wide(table: Table, key: &[u8]) -> Result<(u64, u64)> {
+    let bad = || Error::corrupt(table.name(), key, "not a key of two wide numbers");
+    let (first, second) = key.split_at_checked(8).ok_or_else(bad)?;
+    let first = first.try_into().map_err(|_| bad())?;
+    let second = second.try_into().map_err(|_| bad())?;
+    Ok((u64::from_be_bytes(first), u64::from_be_bytes(second)))
+}
+
 /// The start of all posting keys whose SIDs begin with these codes.
 pub(crate) fn codes(generation: GenerationNo, codes: &[u16]) -> Key {
     let mut key = Key::new();
@@ -166,6 +198,21 @@ mod tests {
             prop_assert_eq!(pair(a.0, a.1).cmp(&pair(b.0, b.1)), a.cmp(&b));
             let parted = |(part, number)| parted(number, part);
             prop_assert_eq!(parted(a).cmp(&parted(b)), (a.1, a.0).cmp(&(b.1, b.0)));
+            let kind = |(number, _): (u32, u64)| number as u8;
+            prop_assert_eq!(
+                tagged(kind(a), a.1).cmp(&tagged(kind(b), b.1)),
+                (kind(a), a.1).cmp(&(kind(b), b.1))
+            );
+            let wide_of = |(first, second)| wide(u64::from(first) << 7, second);
+            prop_assert_eq!(wide_of(a).cmp(&wide_of(b)), a.cmp(&b));
+            prop_assert_eq!(
+                read_tagged(Table::Evidence, &tagged(kind(a), a.1)).ok(),
+                Some((kind(a), a.1))
+            );
+            prop_assert_eq!(
+                read_wide(Table::Failures, &wide_of(a)).ok(),
+                Some((u64::from(a.0) << 7, a.1))
+            );
             prop_assert_eq!(read_pair(Table::Sids, &pair(a.0, a.1)).ok(), Some(a));
             prop_assert_eq!(read_parted(Table::Chunks, &parted(a)).ok(), Some((a.1, a.0)));
         }
@@ -185,6 +232,7 @@ mod tests {
             }
             let _ = (read_codes(Table::Postings, &key), read_pair(Table::Sids, &key));
             let _ = (read_parted(Table::Chunks, &key), read_number(Table::Items, &key));
+            let _ = (read_tagged(Table::Evidence, &key), read_wide(Table::Failures, &key));
         }
     }
 }

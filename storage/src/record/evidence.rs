@@ -1,79 +1,81 @@
-//! Evidence: what a language model said of an item; and the stamp that every derived value bears.
+//! Evidence: what models said of an item, each with the stamp of its making.
 
 use rkyv::{Archive, Deserialize, Serialize};
 
+use super::OriginNo;
+
 /// The newest shape of a stamp.
 pub type Stamp = StampV1;
-/// The newest shape of evidence.
+/// The newest shape of a piece of evidence.
 pub type Evidence = EvidenceV1;
 /// The newest shape of what evidence says.
 pub type Body = BodyV1;
 /// The newest shape of a descriptor.
 pub type Descriptor = DescriptorV1;
 
-/// By whom, from what and when a derived value was made.
+/// When a derived value was made, from what and by whom.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StampV1 {
-    /// Who made it: the number of an origin.
-    pub origin: u32,
+    /// What made it.
+    pub origin: OriginNo,
     /// A hash of what it was made from.
     pub source: u64,
     /// When it was made, in milliseconds of Unix time.
     pub made_ms: i64,
 }
 
-/// One piece of evidence about an item.
+/// One thing that a model said of an item.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct EvidenceV1 {
-    /// By whom, from what and when it was made.
+    /// When, from what and by whom it was said.
     pub stamp: StampV1,
-    /// What it says.
+    /// What was said.
     pub body: BodyV1,
 }
 
-/// What evidence says.
+/// What evidence says. The variant is the kind of evidence.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub enum BodyV1 {
-    /// What the item's photo shows.
+    /// What the pictures show, in words.
     Caption(String),
-    /// Why the item is wanted, the strongest first.
+    /// What a buyer looks for.
     Descriptors(Vec<DescriptorV1>),
-    /// How good the descriptors are.
+    /// How well the item is described.
     Quality {
-        /// A label for each descriptor, in their order.
+        /// The answers to the questions that were asked, in their order.
         labels: Vec<bool>,
-        /// The share of good ones, weighed by confidence.
+        /// The figure they make up, 0 to 1.
         score: f32,
     },
 }
 
-/// One descriptor.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// One short phrase about an item.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct DescriptorV1 {
-    /// Its words.
+    /// The phrase.
     pub text: String,
-    /// How sure the model was, 0 to 1; none where it was not said.
+    /// How sure the model is of it, 0 to 1, unless it did not say.
     pub confidence: Option<f32>,
 }
 
-/// A kind of evidence, of which an item has one piece at most.
+/// The kinds of evidence. An item has at most one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum EvidenceKind {
     /// A caption.
     Caption = 1,
-    /// Descriptors.
-    Intent,
-    /// Labels of the descriptors.
-    Quality,
+    /// A list of descriptors.
+    Intent = 2,
+    /// A quality label.
+    Quality = 3,
 }
 
 impl EvidenceKind {
-    /// Every kind.
-    pub const ALL: &'static [EvidenceKind] =
-        &[EvidenceKind::Caption, EvidenceKind::Intent, EvidenceKind::Quality];
+    /// Every kind, in the order of the table.
+    pub const ALL: [EvidenceKind; 3] =
+        [EvidenceKind::Caption, EvidenceKind::Intent, EvidenceKind::Quality];
 
-    /// The name of the stage that makes it.
+    /// The name as users type it.
     pub fn name(self) -> &'static str {
         match self {
             EvidenceKind::Caption => "caption",
@@ -81,15 +83,10 @@ impl EvidenceKind {
             EvidenceKind::Quality => "quality",
         }
     }
-
-    /// The kind of a number in a key.
-    pub(crate) fn numbered(number: u8) -> Option<EvidenceKind> {
-        EvidenceKind::ALL.iter().copied().find(|kind| *kind as u8 == number)
-    }
 }
 
 impl BodyV1 {
-    /// Its kind.
+    /// The kind of evidence that this is.
     pub fn kind(&self) -> EvidenceKind {
         match self {
             BodyV1::Caption(_) => EvidenceKind::Caption,
@@ -98,22 +95,25 @@ impl BodyV1 {
         }
     }
 
-    /// What about it no stage would write; nothing where it is sound.
+    /// What forbids to keep it, if anything.
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        let within = |x: f32| (0.0..=1.0).contains(&x);
+        let beyond = |figure: &f32| !(0.0..=1.0).contains(figure);
         match self {
-            BodyV1::Caption(text) if text.is_empty() => Some("an empty caption"),
-            BodyV1::Descriptors(list) if list.is_empty() => Some("no descriptor"),
+            BodyV1::Caption(text) if text.is_empty() => Some("the caption is empty"),
+            BodyV1::Descriptors(list) if list.is_empty() => {
+                Some("the list of descriptors is empty")
+            }
             BodyV1::Descriptors(list) if list.iter().any(|one| one.text.is_empty()) => {
-                Some("an empty descriptor")
+                Some("a descriptor is empty")
             }
             BodyV1::Descriptors(list)
-                if list.iter().filter_map(|one| one.confidence).any(|x| !within(x)) =>
+                if list.iter().any(|one| one.confidence.as_ref().is_some_and(beyond)) =>
             {
-                Some("a confidence outside 0 to 1")
+                Some("a confidence is not within 0 and 1")
             }
-            BodyV1::Quality { labels, .. } if labels.is_empty() => Some("no label"),
-            BodyV1::Quality { score, .. } if !within(*score) => Some("a score outside 0 to 1"),
+            BodyV1::Quality { score, .. } if beyond(score) => {
+                Some("the quality score is not within 0 and 1")
+            }
             _ => None,
         }
     }

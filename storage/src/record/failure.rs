@@ -1,22 +1,22 @@
-//! Failures: items that a job could not make a value for.
+//! Failures: the items for which a job got nothing of use, and why.
 
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// The newest shape of a failure.
 pub type Failure = FailureV1;
 
-/// Why a job could not make a value for an item.
+/// Why a job has no value for an item.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct FailureV1 {
-    /// The stage.
+    /// The stage that failed, for example `caption`.
     pub stage: String,
-    /// The stable code of the error.
+    /// The code of the error, for programs.
     pub code: String,
-    /// What was wrong.
+    /// The error, for people.
     pub message: String,
-    /// What the model said; empty where it said nothing.
+    /// What the model said, cut by the caller; empty for nothing.
     pub answer: String,
-    /// How often it was asked.
+    /// How often it was tried.
     pub attempts: u32,
     /// When it was given up, in milliseconds of Unix time.
     pub made_ms: i64,

@@ -47,9 +47,9 @@ pub type JobNo = u64;
 pub type EvaluationNo = u64;
 /// The number of a blob, never used again.
 pub type BlobNo = u64;
-/// The number of an origin, never used again.
-pub type OriginNo = u32;
 /// The number of an embedding space.
 pub type SpaceNo = u16;
+/// The number of an origin, never used again.
+pub type OriginNo = u32;
 /// The number of a metadata field of the items.
 pub type FieldNo = u16;

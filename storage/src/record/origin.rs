@@ -1,37 +1,39 @@
-//! Origins: who made a derived value. Many values share one.
+//! Origins: what made a derived value. Many values share one.
 
 use rkyv::{Archive, Deserialize, Serialize};
+
+use super::OriginNo;
 
 /// The newest shape of an origin.
 pub type Origin = OriginV1;
 
-/// Who made derived values, and how.
+/// One maker of derived values: a stage, the model it asked, and how.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginV1 {
     /// Its number; set by the store.
-    pub number: u32,
+    pub number: OriginNo,
     /// The stage, for example `caption`.
     pub stage: String,
-    /// The model by name; empty where none was asked.
+    /// The name of the model.
     pub model: String,
-    /// The kind of the model, or of what took its place.
+    /// The kind of the model.
     pub kind: String,
-    /// What told the weights of the model from others.
+    /// What tells the model from others of its name.
     pub fingerprint: String,
-    /// The prompt by name, or its file; empty where there is none.
+    /// The name or the file of the prompt; empty for none.
     pub prompt: String,
-    /// A hash of the words of the prompt.
+    /// A hash of the prompt; empty for none.
     pub prompt_hash: String,
-    /// The options that the value depends on, as JSON.
+    /// Everything else that shapes the answer, as JSON.
     pub parameters: String,
     /// When it was first used, in milliseconds of Unix time.
     pub created_ms: i64,
 }
 
 impl OriginV1 {
-    /// Whether values of both were made alike: all but the number and the time is the same.
-    pub fn same_as(&self, other: &OriginV1) -> bool {
-        let bare = |one: &OriginV1| OriginV1 { number: 0, created_ms: 0, ..one.clone() };
-        bare(self) == bare(other)
+    /// Whether both make the same of the same; number and time do not count.
+    pub fn is_same(&self, other: &OriginV1) -> bool {
+        let made = |one: &OriginV1| OriginV1 { number: 0, created_ms: 0, ..one.clone() };
+        made(self) == made(other)
     }
 }

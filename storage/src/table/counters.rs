@@ -28,10 +28,16 @@ pub enum Counter {
     Interactions,
     /// The next origin.
     Origin,
+    /// The number of captions.
+    Captions,
+    /// The number of lists of descriptors.
+    Intents,
+    /// The number of quality labels.
+    Qualities,
 }
 
 /// Every counter.
-pub(crate) const COUNTERS: [Counter; 10] = [
+pub(crate) const COUNTERS: [Counter; 13] = [
     Counter::Item,
     Counter::User,
     Counter::Space,
@@ -42,6 +48,9 @@ pub(crate) const COUNTERS: [Counter; 10] = [
     Counter::Revision,
     Counter::Interactions,
     Counter::Origin,
+    Counter::Captions,
+    Counter::Intents,
+    Counter::Qualities,
 ];
 
 impl Counter {
@@ -63,6 +72,9 @@ impl Counter {
             Counter::Revision => "revision",
             Counter::Interactions => "interactions",
             Counter::Origin => "origin",
+            Counter::Captions => "captions",
+            Counter::Intents => "intents",
+            Counter::Qualities => "qualities",
         }
     }
 

@@ -236,7 +236,7 @@ fn check(space: &Space, vector: &[f32]) -> Result<()> {
     }
 }
 
-/// Removes the vector of an item.
+/// Removes the vector of an item with its stamp.
 pub fn delete(write: &Write, space: &str, item: ItemNo) -> Result<()> {
     delete_many(write, space, &[item])
 }
@@ -246,10 +246,10 @@ pub fn delete_many(write: &Write, space: &str, items: &[ItemNo]) -> Result<()> {
     let mut items = items.to_vec();
     items.sort_unstable();
     let mut editor = Editor::new(write, space)?;
+    stamps::remove_items(write, editor.space.number, &items)?;
     for item in items {
         let slot = editor.seek(item)?;
         editor.block.unset(slot);
-        stamps::remove(write, &editor.space, item)?;
     }
     editor.finish()
 }

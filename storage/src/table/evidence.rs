@@ -1,29 +1,26 @@
-//! Evidence by kind and item.
+//! Evidence by kind and item: captions, descriptors and quality labels.
+
+use std::ops::Bound;
 
 use super::{Table, rows};
-use crate::codec::archive;
+use crate::codec::{archive, key};
 use crate::error::{Error, Result};
 use crate::record::{Evidence, EvidenceKind, ItemNo};
+use crate::table::counters::Counter;
 use crate::txn::Write;
 use crate::view::{Stream, View};
 
-/// The key of a row: the kind in one byte, then the item.
+/// The counter that tells how much there is of a kind.
+pub(crate) fn tally(kind: EvidenceKind) -> Counter {
+    match kind {
+        EvidenceKind::Caption => Counter::Captions,
+        EvidenceKind::Intent => Counter::Intents,
+        EvidenceKind::Quality => Counter::Qualities,
+    }
+}
+
 fn row_key(kind: EvidenceKind, item: ItemNo) -> [u8; 9] {
-    let mut key = [kind as u8; 9];
-    key[1..].copy_from_slice(&item.to_be_bytes());
-    key
-}
-
-/// Reads a key of this table.
-pub(crate) fn read_key(row_key: &[u8]) -> Result<(EvidenceKind, ItemNo)> {
-    let bad = || Error::corrupt(Table::Evidence.name(), row_key, "not a key of evidence");
-    split_key(row_key).ok_or_else(bad)
-}
-
-/// As `read_key`, for those who make the texts of errors.
-pub(crate) fn split_key(row_key: &[u8]) -> Option<(EvidenceKind, ItemNo)> {
-    let (kind, item) = row_key.split_first()?;
-    Some((EvidenceKind::numbered(*kind)?, u64::from_be_bytes(item.try_into().ok()?)))
+    key::tagged(kind as u8, item)
 }
 
 /// The evidence of a kind about an item.
@@ -31,38 +28,56 @@ pub fn get(view: &dyn View, kind: EvidenceKind, item: ItemNo) -> Result<Option<E
     rows::get(view, Table::Evidence, &row_key(kind, item))
 }
 
-/// Whether there is evidence of a kind about any item.
-pub fn any(view: &dyn View, kind: EvidenceKind) -> Result<bool> {
-    rows::under(view, Table::Evidence, &[kind as u8])?.next().transpose().map(|row| row.is_some())
-}
-
-/// The evidence of a kind by item.
-pub fn scan(view: &dyn View, kind: EvidenceKind) -> Result<Stream<'_, (ItemNo, Evidence)>> {
-    let rows = rows::under(view, Table::Evidence, &[kind as u8])?;
+/// All evidence of a kind from an item on, in the order of the items.
+pub fn scan(
+    view: &dyn View,
+    kind: EvidenceKind,
+    from: ItemNo,
+) -> Result<Stream<'_, (ItemNo, Evidence)>> {
+    let after = key::after(&[kind as u8]);
+    let start = row_key(kind, from);
+    let rows = view.scan(Table::Evidence, Bound::Included(&start), key::upper(after.as_ref()))?;
     Ok(Box::new(rows.map(|row| {
         let (row_key, value) = row?;
-        let (_, item) = read_key(&row_key)?;
+        let (_, item) = key::read_tagged(Table::Evidence, &row_key)?;
         Ok((item, archive::decode(Table::Evidence, &row_key, &value)?))
     })))
 }
 
-/// Stores evidence about an item in the place of what there was of its kind.
+/// The number of items that have evidence of a kind.
+pub fn count(view: &dyn View, kind: EvidenceKind) -> Result<u64> {
+    view.counter(tally(kind))
+}
+
+/// Stores evidence about an item, in place of what there was of its kind.
 pub fn put(write: &Write, item: ItemNo, evidence: &Evidence) -> Result<()> {
     if let Some(fault) = evidence.body.fault() {
-        return Err(Error::Invalid(format!("evidence with {fault}")));
+        return Err(Error::Invalid(format!("item number {item}: {fault}")));
     }
-    rows::put(write, Table::Evidence, &row_key(evidence.body.kind(), item), evidence)
-}
-
-/// Removes the evidence of a kind about an item; tells whether it was there.
-pub fn remove(write: &Write, kind: EvidenceKind, item: ItemNo) -> Result<bool> {
-    write.remove(Table::Evidence, &row_key(kind, item))
-}
-
-/// Removes all evidence about an item.
-pub(crate) fn remove_item(write: &Write, item: ItemNo) -> Result<()> {
-    for kind in EvidenceKind::ALL {
-        remove(write, *kind, item)?;
+    let kind = evidence.body.kind();
+    let row_key = row_key(kind, item);
+    if !write.replace(Table::Evidence, &row_key, &archive::encode(Table::Evidence, evidence)?)? {
+        write.tally(tally(kind), 1)?;
     }
     Ok(())
+}
+
+/// Removes the evidence of a kind about an item; tells whether there was any.
+pub fn remove(write: &Write, kind: EvidenceKind, item: ItemNo) -> Result<bool> {
+    Ok(remove_of(write, kind, &[item])? == 1)
+}
+
+/// Removes all evidence about items.
+pub(crate) fn remove_items(write: &Write, items: &[ItemNo]) -> Result<()> {
+    for kind in EvidenceKind::ALL {
+        remove_of(write, kind, items)?;
+    }
+    Ok(())
+}
+
+fn remove_of(write: &Write, kind: EvidenceKind, items: &[ItemNo]) -> Result<u64> {
+    let keys = items.iter().map(|item| row_key(kind, *item));
+    let removed = write.remove_all(Table::Evidence, keys)?;
+    write.tally(tally(kind), -(removed as i64))?;
+    Ok(removed)
 }

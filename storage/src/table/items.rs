@@ -77,7 +77,7 @@ pub fn insert(write: &Write, item: &Item) -> Result<ItemNo> {
     Ok(no)
 }
 
-/// Replaces an item, whose id may change. Embeddings, SIDs and histories stay as they are.
+/// Replaces an item, whose id may change. Everything that hangs on it stays as it is.
 pub fn update(write: &Write, no: ItemNo, item: &Item) -> Result<()> {
     let old = get(write, no)?.ok_or_else(|| missing(no))?;
     if old.id != item.id {
@@ -91,13 +91,13 @@ pub fn update(write: &Write, no: ItemNo, item: &Item) -> Result<()> {
     rows::put(write, Table::Items, &key::number(no), item)
 }
 
-/// Removes an item with its evidence, its embeddings, its SIDs and its interactions; tells whether it was there.
+/// Removes an item with everything that hangs on it; tells whether it was there.
 pub fn delete(write: &Write, item: ItemNo) -> Result<bool> {
     Ok(delete_many(write, &[item])? == 1)
 }
 
-/// Removes items with their evidence, embeddings, SIDs and interactions; tells how many were there. The histories
-/// are searched once for all, so delete many at a time.
+/// Removes items with their embeddings, SIDs, interactions, evidence and failures; tells how many were
+/// there. The histories are searched once for all, so delete many at a time.
 pub fn delete_many(write: &Write, items: &[ItemNo]) -> Result<u64> {
     let mut gone = Vec::with_capacity(items.len());
     for &item in items {
@@ -113,16 +113,14 @@ pub fn delete_many(write: &Write, items: &[ItemNo]) -> Result<u64> {
     for space in spaces::all(write)? {
         embeddings::delete_many(write, &space.name, &gone)?;
     }
-    for &item in &gone {
-        evidence::remove_item(write, item)?;
-    }
-    failures::remove_items(write, &gone)?;
     for generation in generations::all(write)? {
         for &item in &gone {
             sids::remove(write, generation.number, item)?;
         }
     }
     histories::remove_items(write, &gone)?;
+    evidence::remove_items(write, &gone)?;
+    failures::remove_items(write, &gone)?;
     Ok(gone.len() as u64)
 }
 

@@ -70,11 +70,11 @@ pub enum Table {
     Chunks,
     /// Models by name.
     Models,
-    /// Origins of derived values by number.
+    /// Origins by number.
     Origins,
-    /// Evidence by kind and item.
+    /// What models said of the items, by kind and item.
     Evidence,
-    /// Stamps of vectors by space and item.
+    /// Stamps of the vectors, by space and item.
     Stamps,
     /// Failures by job and item.
     Failures,
@@ -105,8 +105,8 @@ const fn info(
     TableInfo { table, name, key, value, since: 1 }
 }
 
-const fn since_2(info: TableInfo) -> TableInfo {
-    TableInfo { since: 2, ..info }
+const fn since(format: u32, info: TableInfo) -> TableInfo {
+    TableInfo { since: format, ..info }
 }
 
 /// Every table of the file, in the order of their kinds.
@@ -131,11 +131,11 @@ pub const TABLES: [TableInfo; 25] = [
     info(Table::Evaluations, "evaluations", "evaluation u64", "EvaluationRecord"),
     info(Table::Blobs, "blobs", "blob u64", "length, checksum, chunks"),
     info(Table::Chunks, "chunks", "blob u64, chunk u32", "bytes"),
-    since_2(info(Table::Models, "models", "name", "Model")),
-    since_2(info(Table::Origins, "origins", "origin u32", "Origin")),
-    since_2(info(Table::Evidence, "evidence", "kind u8, item u64", "Evidence")),
-    since_2(info(Table::Stamps, "stamps", "space u32, item u64", "Stamp")),
-    since_2(info(Table::Failures, "failures", "job u64, item u64", "Failure")),
+    since(2, info(Table::Models, "models", "name", "Model")),
+    since(2, info(Table::Origins, "origins", "origin u32", "Origin")),
+    since(2, info(Table::Evidence, "evidence", "kind u8, item u64", "Evidence")),
+    since(2, info(Table::Stamps, "stamps", "space u32, item u64", "Stamp")),
+    since(2, info(Table::Failures, "failures", "job u64, item u64", "Failure")),
 ];
 
 impl Table {

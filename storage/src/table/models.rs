@@ -24,7 +24,15 @@ pub fn create(write: &Write, model: &Model) -> Result<()> {
     rows::put(write, Table::Models, model.name.as_bytes(), model)
 }
 
-/// Removes a model; tells whether it was there. What it made keeps its origin.
+/// Replaces a model. Origins that name it stay as they are.
+pub fn update(write: &Write, model: &Model) -> Result<()> {
+    if get(write, &model.name)?.is_none() {
+        return Err(Error::NotFound(format!("model `{}` does not exist", model.name)));
+    }
+    rows::put(write, Table::Models, model.name.as_bytes(), model)
+}
+
+/// Removes a model; tells whether it was there. What it made stays, and so do the origins that name it.
 pub fn drop(write: &Write, name: &str) -> Result<bool> {
     write.remove(Table::Models, name.as_bytes())
 }

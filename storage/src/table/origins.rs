@@ -1,4 +1,4 @@
-//! Origins by number: who made derived values.
+//! Origins by number. There are as many as there were ways to make a value, so they are few.
 
 use super::{Table, rows};
 use crate::error::{Error, Result};
@@ -12,17 +12,18 @@ pub fn get(view: &dyn View, number: OriginNo) -> Result<Option<Origin>> {
     rows::get(view, Table::Origins, &number.to_be_bytes())
 }
 
-/// All origins, the oldest first.
+/// All origins by number.
 pub fn all(view: &dyn View) -> Result<Vec<Origin>> {
     rows::all(view, Table::Origins)
 }
 
-/// The number of an origin: that of one which makes values alike, or a new one.
+/// The number of an origin that is the same, and was added if there is none; number and time of this one
+/// do not count. All are looked at, so ask once for many values.
 pub fn intern(write: &Write, origin: &Origin) -> Result<OriginNo> {
-    if let Some(known) = all(write)?.iter().find(|known| known.same_as(origin)) {
+    if let Some(known) = all(write)?.iter().find(|known| known.is_same(origin)) {
         return Ok(known.number);
     }
-    let number = u32::try_from(write.next(Counter::Origin)?)
+    let number = OriginNo::try_from(write.next(Counter::Origin)?)
         .map_err(|_| Error::Invalid("the file has no number left for an origin".to_owned()))?;
     let origin = Origin { number, ..origin.clone() };
     rows::put(write, Table::Origins, &number.to_be_bytes(), &origin)?;

@@ -60,7 +60,7 @@ pub fn update(write: &Write, space: &Space) -> Result<()> {
     rows::put(write, Table::Spaces, space.name.as_bytes(), &space)
 }
 
-/// Gives a space another name, which must be free. Its number and vectors stay.
+/// Gives a space another name, which must be free. Its number, vectors and stamps stay.
 pub fn rename(write: &Write, from: &str, to: &str) -> Result<()> {
     if get(write, to)?.is_some() {
         return Err(Error::Conflict(format!("embedding space `{to}` exists already")));
@@ -74,7 +74,7 @@ pub fn rename(write: &Write, from: &str, to: &str) -> Result<()> {
 pub fn drop(write: &Write, name: &str) -> Result<bool> {
     let Some(space) = get(write, name)? else { return Ok(false) };
     write.remove_prefix(Table::Embeddings, &key::pair(u32::from(space.number), 0)[..4])?;
-    stamps::clear(write, &space)?;
+    stamps::clear(write, space.number)?;
     blobs::delete_if(write, space.artefact)?;
     write.remove(Table::Spaces, name.as_bytes())
 }

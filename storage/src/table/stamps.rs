@@ -1,24 +1,33 @@
-//! Stamps of vectors by space and item: by whom, from what and when each was made.
+//! Stamps of the vectors by space and item: when, from what and by whom each was made. A vector that came
+//! from outside has none.
+
+use std::ops::Bound;
 
 use super::{Table, rows};
 use crate::codec::{archive, key};
 use crate::error::Result;
-use crate::record::{ItemNo, Space, Stamp};
+use crate::record::{ItemNo, Space, SpaceNo, Stamp};
 use crate::txn::Write;
 use crate::view::{Stream, View};
 
-fn row_key(space: &Space, item: ItemNo) -> [u8; 12] {
-    key::pair(u32::from(space.number), item)
+fn row_key(space: SpaceNo, item: ItemNo) -> [u8; 12] {
+    key::pair(u32::from(space), item)
 }
 
-/// The stamp of an item's vector.
+/// The stamp of the vector of an item.
 pub fn get(view: &dyn View, space: &Space, item: ItemNo) -> Result<Option<Stamp>> {
-    rows::get(view, Table::Stamps, &row_key(space, item))
+    rows::get(view, Table::Stamps, &row_key(space.number, item))
 }
 
-/// The stamps of a space by item.
-pub fn scan<'v>(view: &'v dyn View, space: &Space) -> Result<Stream<'v, (ItemNo, Stamp)>> {
-    let rows = rows::under(view, Table::Stamps, &row_key(space, 0)[..4])?;
+/// All stamps of a space from an item on, in the order of the items.
+pub fn scan<'v>(
+    view: &'v dyn View,
+    space: &Space,
+    from: ItemNo,
+) -> Result<Stream<'v, (ItemNo, Stamp)>> {
+    let start = row_key(space.number, from);
+    let after = key::after(&start[..4]);
+    let rows = view.scan(Table::Stamps, Bound::Included(&start), key::upper(after.as_ref()))?;
     Ok(Box::new(rows.map(|row| {
         let (row_key, value) = row?;
         let (_, item) = key::read_pair(Table::Stamps, &row_key)?;
@@ -26,24 +35,25 @@ pub fn scan<'v>(view: &'v dyn View, space: &Space) -> Result<Stream<'v, (ItemNo,
     })))
 }
 
-/// Stores the stamps of vectors.
+/// Stamps many vectors, which are stored in the same transaction. A stamp goes with its vector.
 pub fn put_many(
     write: &Write,
     space: &Space,
     rows: impl IntoIterator<Item = (ItemNo, Stamp)>,
 ) -> Result<()> {
-    let framed = |(item, stamp): (ItemNo, Stamp)| {
-        Ok((row_key(space, item), archive::encode(Table::Stamps, &stamp)?))
-    };
-    write.put_all(Table::Stamps, rows.into_iter().map(framed))
+    let rows = rows.into_iter().map(|(item, stamp)| {
+        Ok((row_key(space.number, item), archive::encode(Table::Stamps, &stamp)?))
+    });
+    write.put_all(Table::Stamps, rows)
 }
 
-/// Removes the stamp of an item's vector.
-pub(crate) fn remove(write: &Write, space: &Space, item: ItemNo) -> Result<bool> {
-    write.remove(Table::Stamps, &row_key(space, item))
+/// Removes the stamps of items, because their vectors go.
+pub(crate) fn remove_items(write: &Write, space: SpaceNo, items: &[ItemNo]) -> Result<()> {
+    let keys = items.iter().map(|item| row_key(space, *item));
+    write.remove_all(Table::Stamps, keys).map(|_| ())
 }
 
-/// Removes the stamps of a space.
-pub(crate) fn clear(write: &Write, space: &Space) -> Result<()> {
-    write.remove_prefix(Table::Stamps, &row_key(space, 0)[..4])
+/// Removes all stamps of a space.
+pub(crate) fn clear(write: &Write, space: SpaceNo) -> Result<()> {
+    write.remove_prefix(Table::Stamps, &u32::from(space).to_be_bytes())
 }

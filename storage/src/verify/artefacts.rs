@@ -84,8 +84,8 @@ impl Walk<'_> {
             if key::number(job.number) != row_key {
                 walk.problem(Table::Jobs, row_key, format!("its number is {}", job.number));
             }
-            walk.jobs.insert(job.number);
             walk.names_blob(Table::Jobs, row_key, job.checkpoint);
+            walk.jobs.insert(job.number);
             Ok(())
         })
     }

@@ -3,8 +3,8 @@
 use super::Walk;
 use crate::codec::key;
 use crate::error::{Error, Result};
+use crate::migrate;
 use crate::record::{Field, Item, User, UserNo};
-use crate::store;
 use crate::table::counters::{self, COUNTERS, Counter};
 use crate::table::{Table, histories, items, rows, settings};
 use crate::view::View;
@@ -12,7 +12,7 @@ use crate::view::View;
 impl Walk<'_> {
     /// Meta, counters, settings and fields.
     pub(super) fn small_tables(&mut self) -> Result<()> {
-        self.each(Table::Meta, |_, _, value| store::read_format(value).map(|_| ()))?;
+        self.each(Table::Meta, |_, _, value| migrate::read(value).map(|_| ()))?;
         self.each(Table::Counters, |walk, key, value| {
             counters::decode(Table::Counters, key, value)?;
             if !COUNTERS.iter().any(|counter| counter.key() == key) {

@@ -5,7 +5,7 @@
 
 mod artefacts;
 mod catalogue;
-mod evidence;
+mod provenance;
 mod vectors;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,17 +80,16 @@ pub(crate) struct Walk<'a> {
     users: Vec<u64>,
     blobs: BTreeMap<BlobNo, (BlobInfo, bool)>,
     spaces: BTreeMap<u32, Space>,
-    /// The items that have a vector in each space, ascending.
-    vectors: BTreeMap<u32, Vec<ItemNo>>,
     codebooks: BTreeMap<String, Codebook>,
     generations: BTreeMap<GenerationNo, Generation>,
-    origins: BTreeSet<OriginNo>,
+    vectors: BTreeMap<u32, Vec<ItemNo>>,
     jobs: BTreeSet<JobNo>,
+    origins: BTreeSet<OriginNo>,
 }
 
 pub(crate) fn verify(read: &Read, progress: &mut dyn FnMut(u64, u64)) -> Result<Report> {
     let mut total = 0;
-    for info in &crate::table::TABLES {
+    for info in read.tables() {
         total += read.len(info.table)?;
     }
     let mut walk = Walk {
@@ -104,11 +103,11 @@ pub(crate) fn verify(read: &Read, progress: &mut dyn FnMut(u64, u64)) -> Result<
         users: Vec::new(),
         blobs: BTreeMap::new(),
         spaces: BTreeMap::new(),
-        vectors: BTreeMap::new(),
         codebooks: BTreeMap::new(),
         generations: BTreeMap::new(),
-        origins: BTreeSet::new(),
+        vectors: BTreeMap::new(),
         jobs: BTreeSet::new(),
+        origins: BTreeSet::new(),
     };
     walk.small_tables()?;
     walk.blobs()?;
@@ -120,14 +119,14 @@ pub(crate) fn verify(read: &Read, progress: &mut dyn FnMut(u64, u64)) -> Result<
     walk.codebooks()?;
     walk.generations()?;
     walk.sids()?;
-    walk.origins()?;
-    walk.models()?;
-    walk.evidence()?;
-    walk.stamps()?;
     walk.policies()?;
     walk.jobs()?;
-    walk.failures()?;
     walk.evaluations()?;
+    walk.models()?;
+    walk.origins()?;
+    walk.evidence()?;
+    walk.stamps()?;
+    walk.failures()?;
     walk.orphans();
     (walk.progress)(total, total);
     walk.report.tables.sort_by_key(|(table, _)| table.index());

@@ -53,7 +53,7 @@ impl Walk<'_> {
             Ok(())
         })?;
         for (number, space) in self.spaces.clone() {
-            let found = self.vectors.get(&number).map_or(0, |items| items.len() as u64);
+            let found = self.vectors.get(&number).map_or(0, Vec::len) as u64;
             if found != space.count {
                 let what = format!("{} vectors counted, {found} found", space.count);
                 self.problem(Table::Spaces, space.name.as_bytes(), what);

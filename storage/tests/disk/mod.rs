@@ -55,8 +55,8 @@ impl Disk {
         Disk::with(Vec::new(), true)
     }
 
-    /// A disk that holds these bytes and keeps a log.
-    pub(crate) fn recording_from(bytes: Vec<u8>) -> Self {
+    /// A disk that holds these bytes and keeps a log of what comes after them.
+    pub(crate) fn recording_over(bytes: Vec<u8>) -> Self {
         Disk::with(bytes, true)
     }
 
