@@ -468,9 +468,10 @@ fn the_key_goes_with_each_request_and_is_kept_nowhere() {
 fn an_answer_of_another_shape_fails_its_item() {
     let endpoint = Endpoint::start(|_, _| Behaviour::Raw("{\"choices\": 7}".to_owned()));
     let db = shop(3, &endpoint, ", retries = 1, concurrency = 1");
-    let said = say(&db, "ENRICH items BY intent USING m");
-    assert!(said.contains("3 items failed"), "{said}");
+    let error = db.execute("ENRICH items BY intent USING m", ()).unwrap_err();
+    assert_eq!(error.code(), "bad-answer", "{error}");
     let failed = rows(&db, "SHOW FAILURES JOB 1");
+    assert_eq!(failed.len(), 3);
     assert!(failed.rows.iter().all(|row| row[2].to_string() == "bad-answer"), "{failed:?}");
 }
 
@@ -598,6 +599,8 @@ fn what_cannot_be_is_said_before_anything_is_asked() {
         ("CREATE MODEL q USING opnai", "unknown-name", "did you mean `openai`?"),
         ("CREATE MODEL q USING bert WITH (path = 'no/where')", "no-weights", "path"),
         ("DROP MODEL q", "unknown-name", "known: m"),
+        ("SELECT id FROM items WHERE stale", "wrong-arguments", "stale(text)"),
+        ("SHOW FAILURES JOB 99", "unknown-job", "SHOW JOBS"),
         ("DESCRIBE PROMPT intend", "unknown-name", "did you mean `intent`?"),
     ] {
         let error = fails(statement);

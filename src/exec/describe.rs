@@ -13,6 +13,9 @@ use crate::quantize::Health;
 use crate::schema::value_of_json;
 use crate::value::{Rows, Value};
 
+/// Characters of a line of a prompt.
+const LINE: usize = 76;
+
 /// Runs a DESCRIBE.
 pub(crate) fn describe(context: &Context<'_>, what: &Describe) -> Result<Outcome> {
     Ok(Outcome::Rows(match what {
@@ -217,13 +220,23 @@ fn model(record: &sidql_storage::Model) -> Result<Rows> {
     Ok(facts.0)
 }
 
+/// The words of a prompt, wrapped to lines that a terminal shows whole.
 fn prompt_words(prompt: &Prompt) -> Rows {
-    let words = prompt.words();
-    let mut facts = Facts::new();
-    facts.add("prompt", words.name);
-    facts.add("hash", words.hash);
-    facts.add("words", words.text);
-    facts.0
+    let mut rows = Rows::new(["words"]);
+    for paragraph in prompt.words().text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split(' ') {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > LINE {
+                rows.push(vec![std::mem::take(&mut line).into()]);
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        rows.push(vec![line.into()]);
+    }
+    rows
 }
 
 /// The options of a member of a registry, with their defaults.

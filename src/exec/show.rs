@@ -5,6 +5,7 @@ use sidql_storage::{JobNo, failures, histories, items, users};
 use super::{Context, Outcome, relation, stale};
 use crate::enrich::prompt::PROMPTS;
 use crate::error::Result;
+use crate::job::queue;
 use crate::kind::Kind;
 use crate::options;
 use crate::plan::Show;
@@ -107,6 +108,8 @@ fn prompts() -> Rows {
 
 /// The items that a job could not make a value for, with what the model said.
 pub(crate) fn failed(context: &Context<'_>, job: JobNo) -> Result<Outcome> {
+    // An unknown job is told, rather than shown to have no failures.
+    queue::find(&context.engine.store, job)?;
     let view = context.view()?;
     let mut rows = Rows::new(["id", "stage", "code", "message", "attempts", "answer"]);
     for row in failures::of_job(view, job)? {

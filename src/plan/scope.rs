@@ -193,6 +193,9 @@ impl<'a> Scope<'a> {
         match lower.as_str() {
             "id" => Ok((self.source(Source::Id), Type::Text)),
             "sid" => Ok((self.sid(None, None)?, Type::Sid)),
+            "stale" => Err(Error::input("wrong-arguments", "which value is stale?").help(
+                "stale(text) asks of one; bare `stale` stands in ENRICH … BY stage WHERE stale",
+            )),
             "prefix" => Err(Error::input("wrong-arguments", "how many levels of the prefix?")
                 .help("prefix(2) gives two; WHERE prefix = a1.b33 asks for what lies under it")),
             _ => {

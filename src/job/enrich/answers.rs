@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sidql_storage::{
     Body, Evidence, EvidenceKind, Failure, ItemNo, OriginNo, Read, Stamp, evidence, failures,
@@ -51,7 +51,8 @@ struct Run<'a, 'c> {
     tally: Tally,
     usage: Usage,
     in_a_row: usize,
-    began: Instant,
+    /// The error of the last item that the model itself failed at, while no answer has come since.
+    last: Option<Error>,
 }
 
 /// Runs the stage over all items, or some.
@@ -101,7 +102,7 @@ pub(super) fn run(
         tally: Tally::default(),
         usage: Usage::default(),
         in_a_row: 0,
-        began: Instant::now(),
+        last: None,
     };
     match (&model, &words) {
         (Some((_, model)), Some(words)) => {
@@ -154,8 +155,12 @@ impl Run<'_, '_> {
                 drop(self.keep(group)?);
             }
             match ran? {
-                ControlFlow::Continue(()) => Ok(()),
                 ControlFlow::Break(error) => Err(self.stopped(error)),
+                // Where no answer came at all, the model is at fault and not the items.
+                ControlFlow::Continue(()) => match self.last.take() {
+                    Some(error) if self.tally.made == 0 => Err(self.stopped(error)),
+                    _ => Ok(()),
+                },
             }
         })
     }
@@ -259,6 +264,7 @@ impl Run<'_, '_> {
                 Ok(Answered { end: body, usage }) => {
                     self.usage += usage;
                     self.in_a_row = 0;
+                    self.last = None;
                     match body {
                         Ok(body) => self.put(&write, done.number, done.source, body)?,
                         Err(failure) => self.fail(&write, done.number, &failure)?,
@@ -273,6 +279,7 @@ impl Run<'_, '_> {
                     self.in_a_row += 1;
                     let failure = failure(self.kind.name(), &error);
                     self.fail(&write, done.number, &failure)?;
+                    self.last = Some(error.clone());
                     let none = self.tally.made == 0 && error.code() == "endpoint-refused";
                     if none || self.in_a_row >= MAX_IN_A_ROW {
                         end = ControlFlow::Break(error);
@@ -352,11 +359,9 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Shows rate and cost beside the progress.
+    /// Shows beside the progress what the answers cost and how many items failed.
     fn note(&self) {
         let progress = self.context.progress;
-        let seconds = self.began.elapsed().as_secs_f64().max(1e-3);
-        progress.note("items/s", (self.tally.made + self.tally.failed) as f64 / seconds);
         if self.usage.read + self.usage.written > 0 {
             progress.note("tokens", (self.usage.read + self.usage.written) as f64);
         }
