@@ -499,7 +499,9 @@ fn captions_and_tags_of_a_field_are_taken_over() {
     run(&db, "UPDATE items SET caption = 'two' WHERE id = 'c'");
     let both = "SELECT caption, field('caption'), stale(caption) FROM items WHERE id = 'c'";
     assert_eq!(rows(&db, both).rows[0], ["one".into(), "two".into(), true.into()]);
-    run(&db, "ENRICH items BY caption WHERE stale WITH (from = 'caption')");
+    let remedy = rows(&db, "SHOW STALE").get(0, "remedy").unwrap().to_string();
+    assert_eq!(remedy, "ENRICH items BY caption WHERE stale WITH (from = 'caption')");
+    run(&db, &remedy);
     assert_eq!(rows(&db, both).rows[0], ["two".into(), "two".into(), false.into()]);
 }
 

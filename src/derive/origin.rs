@@ -11,12 +11,17 @@ use crate::error::Result;
 const PASSING: &[&str] =
     &["again", "space", "repairs", "image_timeout", "image_mib", "allow_private", "base"];
 
+/// The kind of a maker that takes values over from a metadata field, whose name stands as the model.
+pub(crate) const FIELD: &str = "field";
+/// The kind of a maker that asks nobody.
+pub(crate) const RULE: &str = "rule";
+
 /// Who makes values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Maker {
     /// The name of the model; empty where none is asked.
     pub(crate) model: String,
-    /// Its kind; or `field`, `rule`, `fusion`.
+    /// Its kind; or `FIELD`, `RULE`, or that of a fusion.
     pub(crate) kind: String,
     /// What tells its weights from others.
     pub(crate) fingerprint: String,

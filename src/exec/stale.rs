@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value as Json};
 use sidql_storage::{EvidenceKind, Space, View, evidence, items, origins, spaces};
 
 use super::Context;
 use crate::derive::fresh::{Fresh, State};
+use crate::derive::origin::{FIELD, RULE};
 use crate::derive::recipe::{Recipe, Stage, is_building};
+use crate::enrich;
 use crate::error::Result;
 use crate::value::{Rows, Value};
 
@@ -80,12 +83,7 @@ pub(super) fn show(context: &Context<'_>) -> Result<Rows> {
     let columns = ["stage", "space", "fresh", "missing", "outdated", "because", "remedy"];
     let mut rows = Rows::new(columns);
     for (kind, count) in kinds {
-        let using = match latest_model(view, kind)? {
-            Some(model) => format!(" USING {model}"),
-            None => String::new(),
-        };
-        let remedy = format!("ENRICH items BY {}{using} WHERE stale", kind.name());
-        rows.push(count.row(kind.name(), "", remedy));
+        rows.push(count.row(kind.name(), "", remedy(view, kind)?));
     }
     for (space, recipe, count) in all {
         let stage = recipe.stage.name();
@@ -104,10 +102,35 @@ pub(super) fn show(context: &Context<'_>) -> Result<Rows> {
     Ok(rows)
 }
 
-/// The model that last made evidence of a kind.
-fn latest_model(view: &dyn View, kind: EvidenceKind) -> Result<Option<String>> {
+/// The statement that makes evidence of a kind as it was last made: by the same model, with the same options.
+fn remedy(view: &dyn View, kind: EvidenceKind) -> Result<String> {
+    let mut statement = format!("ENRICH items BY {}", kind.name());
     let of_kind = origins::all(view)?.into_iter().filter(|origin| origin.stage == kind.name());
-    let latest = of_kind.max_by_key(|origin| origin.number);
-    let asked = latest.filter(|origin| !matches!(origin.kind.as_str(), "field" | "rule"));
-    Ok(asked.map(|origin| origin.model))
+    let Some(latest) = of_kind.max_by_key(|origin| origin.number) else { return Ok(statement) };
+    if !matches!(latest.kind.as_str(), FIELD | RULE) {
+        statement += &format!(" USING {}", latest.model);
+    }
+    statement += " WHERE stale";
+    let defaults = (enrich::Kind::of(kind).config)(&[])?;
+    let parameters: Map<String, Json> = serde_json::from_str(&latest.parameters)?;
+    let changed: Vec<String> = parameters
+        .iter()
+        .filter(|(name, value)| defaults.get(*name) != Some(value))
+        .map(|(name, value)| format!("{name} = {}", literal(value)))
+        .collect();
+    if !changed.is_empty() {
+        statement += &format!(" WITH ({})", changed.join(", "));
+    }
+    Ok(statement)
+}
+
+/// An option as it is typed.
+fn literal(value: &Json) -> String {
+    match value {
+        Json::String(text) => format!("'{}'", text.replace('\'', "''")),
+        Json::Array(list) => {
+            format!("[{}]", list.iter().map(literal).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
 }

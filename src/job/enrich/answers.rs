@@ -20,7 +20,7 @@ use super::workers::{Done, MAX_GROUP, Task, group, work};
 use super::{Spec, Tally, failure, maker};
 use crate::clock::now_ms;
 use crate::count::{counted, grouped};
-use crate::derive::origin::{self, Maker};
+use crate::derive::origin::{self, FIELD, Maker, RULE};
 use crate::derive::subject::{asked, photo, subject};
 use crate::enrich::answer::{Answered, Asking, Interview, Questions};
 use crate::enrich::image::Where;
@@ -77,9 +77,9 @@ pub(super) fn run(
     let maker = match (&model, &asking.from) {
         (Some((maker, _)), _) => maker.clone(),
         (None, Some(field)) => {
-            Maker { model: field.clone(), kind: "field".to_owned(), ..Maker::default() }
+            Maker { model: field.clone(), kind: FIELD.to_owned(), ..Maker::default() }
         }
-        (None, None) => Maker { kind: "rule".to_owned(), ..Maker::default() },
+        (None, None) => Maker { kind: RULE.to_owned(), ..Maker::default() },
     };
     let write = context.write()?;
     let origin = origin::intern(&write, stage.name, &maker, words.as_ref(), &spec.options)?;
@@ -398,8 +398,8 @@ impl Run<'_, '_> {
             what += " of descriptors";
         }
         what += &match maker.kind.as_str() {
-            "field" => format!(" from `{}`", maker.model),
-            "rule" => " by rule".to_owned(),
+            FIELD => format!(" from `{}`", maker.model),
+            RULE => " by rule".to_owned(),
             _ => format!(" by `{}`", maker.model),
         };
         let nothing = match self.kind {
