@@ -15,7 +15,7 @@
 //! # Ok::<(), sidql::Error>(())
 //! ```
 //!
-//! # Three routes through the house
+//! # Four routes through the house
 //!
 //! **A SELECT by prefix.** [`Session::execute`] (`session.rs`) parses (`sidql-grammar`) and opens a snapshot
 //! (`sidql-storage`). `plan/select.rs` resolves names (`bind.rs`, `scope.rs`), types the predicate (`expr.rs`)
@@ -32,6 +32,10 @@
 //! and asks `cache.rs` for the model, built by `policy::KINDS` from its card and its weights. A generator is
 //! decoded along the trie (`index/trie.rs`) by `decode/beam.rs`, under a mask of the items that the predicate
 //! allows (`decode/mask.rs`); a scorer is ranked by `decode/rank.rs`.
+//!
+//! **ENRICH.** `plan/enrich.rs` finds the stage (`enrich::STAGES`) and the model; `job/enrich/` pages through the items,
+//! makes a subject of each (`derive/subject.rs`), leaves alone what is up to date, asks the model (`enrich/answer.rs`,
+//! `model/`) and commits evidence or failures as they come, each with its stamp.
 //!
 //! # Floors
 //!
