@@ -18,7 +18,7 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::folder::{Folder, misfit};
+use super::folder::{self, Folder, misfit};
 use super::tokens::{Tokens, in_batches};
 use super::{Ability, Encoder, Kind, Make, Model};
 use crate::device;
@@ -34,10 +34,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "sentence encoders of BERT's family from a folder of weights, such as all-MiniLM-L6-v2",
     abilities: &[Ability::Text],
     config: |given| options::checked(given, Config::check),
-    make: Make::Opened(open, |config, progress| {
-        let config: Config = serde_json::from_value(config.clone())?;
-        Folder::find(&config.path)?.fingerprint(progress)
-    }),
+    make: Make::Opened(open, folder::fingerprint),
 };
 
 /// Tokens that run together: enough rows for the products, few enough to stay near the processor.

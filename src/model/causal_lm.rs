@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 use tokenizers::Tokenizer;
 
 use super::chat_template::ChatTemplate;
-use super::folder::Folder;
+use super::folder::{self, Folder};
 use super::network::Network;
 use super::{Ability, Ask, Chat, Kind, Make, Model, Reply, Usage};
 use crate::device;
@@ -33,10 +33,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "a language model on this machine, from a folder or a GGUF file: Qwen, Llama, Gemma",
     abilities: &[Ability::Chat],
     config: |given| options::checked(given, Config::check),
-    make: Make::Opened(open, |config, progress| {
-        let config: Config = serde_json::from_value(config.clone())?;
-        Folder::find(&config.path)?.fingerprint(progress)
-    }),
+    make: Make::Opened(open, folder::fingerprint),
 };
 
 /// Tokens of a prompt that are read between two looks at the progress.

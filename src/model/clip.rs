@@ -16,9 +16,9 @@ use candle_nn::{LayerNorm, Linear, Module, VarBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::folder::Folder;
+use super::folder;
 use super::picture::{Filter, Picture};
-use super::recipe::{Colours, Fit, Recipe, checked_batch, unit_rows};
+use super::recipe::{Colours, Fit, Options, Recipe, unit_rows};
 use super::tower::{
     Activation, Config as ModelConfig, Patches, Section, Shape, Tower, Words, linear, norm, unread,
     weights,
@@ -34,23 +34,16 @@ pub(super) const KIND: Kind = Kind {
     name: "clip",
     summary: "pictures and texts in one space: CLIP, from a folder of weights",
     abilities: &[Ability::Image, Ability::Text],
-    config: |given| options::checked(given, Config::check),
-    make: Make::Opened(open, |config, progress| {
-        let config: Config = serde_json::from_value(config.clone())?;
-        Folder::find(&config.path)?.fingerprint(progress)
-    }),
+    config: |given| options::checked(given, |config: &Config| config.shared.check()),
+    make: Make::Opened(open, folder::fingerprint),
 };
 
 /// Options of `clip`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 struct Config {
-    /// The folder of the weights.
-    path: String,
-    /// Where it runs: `auto` for the best that there is, or `cpu`.
-    device: String,
-    /// Pictures or texts that run together, 1 to 256.
-    batch: usize,
+    #[serde(flatten)]
+    shared: Options,
     /// Which vector of a picture is taken.
     pooled: Pooled,
 }
@@ -67,15 +60,7 @@ enum Pooled {
 
 impl Default for Config {
     fn default() -> Self {
-        let device = "auto".to_owned();
-        Config { path: String::new(), device, batch: 16, pooled: Pooled::Projected }
-    }
-}
-
-impl Config {
-    fn check(&self) -> Result<()> {
-        checked_batch(self.batch)?;
-        choose(&self.device).map(|_| ())
+        Config { shared: Options::default(), pooled: Pooled::Projected }
     }
 }
 
@@ -128,15 +113,16 @@ struct Pictures {
 
 impl Pictures {
     fn open(config: &Config) -> Result<Pictures> {
-        let device = choose(&config.device)?;
-        let (folder, tensors) = weights(&config.path, &device)?;
+        let device = choose(&config.shared.device)?;
+        let (folder, tensors) = weights(&config.shared.path, &device)?;
         let model: ModelConfig = folder.config()?;
         let section = &model.vision_config;
         let size = section.image_size.unwrap_or(SIZE);
         let recipe = recipe(size).amended(folder.json("preprocessor_config.json")?.as_ref())?;
         let projected = config.pooled == Pooled::Projected;
-        let read = || Pictures::read(&tensors, section, projected, (recipe, config.batch, device));
-        read().map_err(|error| unread(&config.path, &error))
+        let read =
+            || Pictures::read(&tensors, section, projected, (recipe, config.shared.batch, device));
+        read().map_err(|error| unread(&config.shared.path, &error))
     }
 
     fn read(
@@ -208,7 +194,7 @@ struct Texts {
 
 impl Texts {
     fn open(config: &Config) -> Result<Texts> {
-        let (folder, weights) = weights(&config.path, &choose(&config.device)?)?;
+        let (folder, weights) = weights(&config.shared.path, &choose(&config.shared.device)?)?;
         let model: ModelConfig = folder.config()?;
         let tower = weights.pp("text_model");
         let words = Words::read(&folder, &tower)?;
@@ -223,10 +209,10 @@ impl Texts {
                 dim: projection.weight().dim(0)?,
                 projection,
                 end: (end != MISTAKEN_END).then_some(end),
-                batch: config.batch,
+                batch: config.shared.batch,
             })
         };
-        read().map_err(|error| unread(&config.path, &error))
+        read().map_err(|error| unread(&config.shared.path, &error))
     }
 
     /// Where a text ends: at its first end token, or else at the first of its largest tokens.

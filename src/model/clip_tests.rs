@@ -28,8 +28,14 @@ fn pictures_as_the_reference_has_them() {
 
 #[test]
 fn texts_as_the_reference_has_them() {
-    let config =
-        Config { path: small("clip").display().to_string(), batch: 2, ..Config::default() };
+    let config = Config {
+        shared: Options {
+            path: small("clip").display().to_string(),
+            batch: 2,
+            ..Options::default()
+        },
+        ..Config::default()
+    };
     let texts = Texts::open(&config).unwrap();
     let reference = reference("clip");
     let asked: Vec<String> = serde_json::from_value(reference["texts"].clone()).unwrap();
@@ -44,7 +50,8 @@ fn texts_as_the_reference_has_them() {
 
 #[test]
 fn where_a_text_ends() {
-    let config = Config { path: small("clip").display().to_string(), ..Config::default() };
+    let shared = Options { path: small("clip").display().to_string(), ..Options::default() };
+    let config = Config { shared, ..Config::default() };
     let mut texts = Texts::open(&config).unwrap();
     assert_eq!(texts.end_of(&[0, 9, 1, 7, 1]), 2, "the first end token");
     texts.end = None;

@@ -174,6 +174,11 @@ pub(super) fn misfit(error: candle_core::Error) -> Error {
         .help("is this the folder of a model of another kind?")
 }
 
+/// The fingerprint of the weights that the option `path` names.
+pub(super) fn fingerprint(config: &Json, progress: &Progress) -> Result<String> {
+    Folder::find(config["path"].as_str().unwrap_or_default())?.fingerprint(progress)
+}
+
 fn has_ending(file: &Path, ending: &str) -> bool {
     file.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::causal_lm::Precision;
-use super::folder::{Folder, misfit};
+use super::folder::{self, Folder, misfit};
 use super::tokens::{Tokens, in_batches};
 use super::{Ability, Encoder, Kind, Make, Model};
 use crate::device;
@@ -28,10 +28,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "text vectors of Qwen3-Embedding from a folder of weights; questions get its instruction",
     abilities: &[Ability::Text],
     config: |given| options::checked(given, Config::check),
-    make: Make::Opened(open, |config, progress| {
-        let config: Config = serde_json::from_value(config.clone())?;
-        Folder::find(&config.path)?.fingerprint(progress)
-    }),
+    make: Make::Opened(open, folder::fingerprint),
 };
 
 /// Tokens that run together.

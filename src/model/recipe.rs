@@ -2,15 +2,43 @@
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::picture::{Filter, Picture};
+use crate::device::choose;
 use crate::error::{Error, Result};
 use crate::index::product::normalise;
 use crate::progress::Progress;
 
 /// Pictures or texts that run together, at most: more would only take memory.
 const MAX_BATCH: usize = 256;
+
+/// The options that encoders of pictures share.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Options {
+    /// The folder of the weights.
+    pub(super) path: String,
+    /// Where it runs: `auto` for the best that there is, or `cpu`.
+    pub(super) device: String,
+    /// Pictures or texts that run together, 1 to 256.
+    pub(super) batch: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { path: String::new(), device: "auto".to_owned(), batch: 16 }
+    }
+}
+
+impl Options {
+    /// Refuses what is out of range.
+    pub(super) fn check(&self) -> Result<()> {
+        checked_batch(self.batch)?;
+        choose(&self.device).map(|_| ())
+    }
+}
 
 /// How a picture becomes the input of an encoder.
 #[derive(Clone, Debug, PartialEq)]

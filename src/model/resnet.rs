@@ -20,13 +20,12 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result as Tensors, Tensor, bail};
 use candle_nn::VarBuilder;
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::convolution::{BatchNorm, Convolution, max_pool};
-use super::folder::Folder;
+use super::folder::{self, Folder};
 use super::picture::{Filter, Picture};
-use super::recipe::{Colours, Fit, Recipe, checked_batch};
+use super::recipe::{Colours, Fit, Options, Recipe};
 use super::{Ability, ImageEncoder, Kind, Make, Model};
 use crate::device::choose;
 use crate::error::{Error, Result};
@@ -38,43 +37,15 @@ pub(super) const KIND: Kind = Kind {
     name: "resnet",
     summary: "pictures: pooled features of a residual network, from a folder of weights",
     abilities: &[Ability::Image],
-    config: |given| options::checked(given, Config::check),
+    config: |given| options::checked(given, Options::check),
     make: Make::Opened(
         |config| {
             let image: Arc<dyn ImageEncoder> = Arc::new(Resnet::open(config)?);
             Ok(Model { image: Some(image), ..Model::default() })
         },
-        |config, progress| {
-            let config: Config = serde_json::from_value(config.clone())?;
-            Folder::find(&config.path)?.fingerprint(progress)
-        },
+        folder::fingerprint,
     ),
 };
-
-/// Options of `resnet`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Config {
-    /// The folder of the weights.
-    path: String,
-    /// Where it runs: `auto` for the best that there is, or `cpu`.
-    device: String,
-    /// Pictures that run together, 1 to 256.
-    batch: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config { path: String::new(), device: "auto".to_owned(), batch: 16 }
-    }
-}
-
-impl Config {
-    fn check(&self) -> Result<()> {
-        checked_batch(self.batch)?;
-        choose(&self.device).map(|_| ())
-    }
-}
 
 /// How the tensors of a file are named, and what goes with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,7 +296,7 @@ struct Resnet {
 
 impl Resnet {
     fn open(config: &Json) -> Result<Resnet> {
-        let config: Config = serde_json::from_value(config.clone())?;
+        let config: Options = serde_json::from_value(config.clone())?;
         config.check()?;
         let device = choose(&config.device)?;
         let folder = Folder::find(&config.path)?;

@@ -13,12 +13,11 @@ use std::sync::Arc;
 
 use candle_core::{Device, Result as Tensors, Tensor, bail};
 use candle_nn::{LayerNorm, Linear, Module, VarBuilder};
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::folder::Folder;
+use super::folder;
 use super::picture::{Filter, Picture};
-use super::recipe::{Colours, Fit, Recipe, checked_batch, unit_rows};
+use super::recipe::{Colours, Fit, Options, Recipe, unit_rows};
 use super::tower::{
     Activation, Config as ModelConfig, FeedForward, Patches, Section, Shape, Tower, Words, attend,
     linear, norm, unread, weights,
@@ -34,45 +33,17 @@ pub(super) const KIND: Kind = Kind {
     name: "siglip",
     summary: "pictures and texts in one space: SigLIP, from a folder of weights",
     abilities: &[Ability::Image, Ability::Text],
-    config: |given| options::checked(given, Config::check),
+    config: |given| options::checked(given, Options::check),
     make: Make::Opened(
         |config| {
-            let config: Config = serde_json::from_value(config.clone())?;
+            let config: Options = serde_json::from_value(config.clone())?;
             let (texts, pictures) = (Texts::open(&config)?, Pictures::open(&config)?);
             let (text, image) = (Some(Arc::new(texts) as Arc<dyn Encoder>), Arc::new(pictures));
             Ok(Model { text, image: Some(image), ..Model::default() })
         },
-        |config, progress| {
-            let config: Config = serde_json::from_value(config.clone())?;
-            Folder::find(&config.path)?.fingerprint(progress)
-        },
+        folder::fingerprint,
     ),
 };
-
-/// Options of `siglip`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Config {
-    /// The folder of the weights.
-    path: String,
-    /// Where it runs: `auto` for the best that there is, or `cpu`.
-    device: String,
-    /// Pictures or texts that run together, 1 to 256.
-    batch: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config { path: String::new(), device: "auto".to_owned(), batch: 16 }
-    }
-}
-
-impl Config {
-    fn check(&self) -> Result<()> {
-        checked_batch(self.batch)?;
-        choose(&self.device).map(|_| ())
-    }
-}
 
 /// Pixels along a side where `config.json` does not say.
 const SIZE: u32 = 224;
@@ -102,7 +73,7 @@ struct Pictures {
 }
 
 impl Pictures {
-    fn open(config: &Config) -> Result<Pictures> {
+    fn open(config: &Options) -> Result<Pictures> {
         let device = choose(&config.device)?;
         let (folder, tensors) = weights(&config.path, &device)?;
         let model: ModelConfig = folder.config()?;
@@ -217,7 +188,7 @@ struct Texts {
 }
 
 impl Texts {
-    fn open(config: &Config) -> Result<Texts> {
+    fn open(config: &Options) -> Result<Texts> {
         let (folder, weights) = weights(&config.path, &choose(&config.device)?)?;
         let model: ModelConfig = folder.config()?;
         let tower = weights.pp("text_model");

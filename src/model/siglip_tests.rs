@@ -7,8 +7,8 @@ use serde_json::json;
 use super::*;
 use crate::model::fixture::{assert_close, formula, reference, small};
 
-fn config() -> Config {
-    Config { path: small("siglip").display().to_string(), batch: 2, ..Config::default() }
+fn config() -> Options {
+    Options { path: small("siglip").display().to_string(), batch: 2, ..Options::default() }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! the error function. Without gradient: nothing trains through it.
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor};
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::exp::exp;
@@ -38,15 +39,29 @@ impl InplaceOp2 for Fused {
         bias_layout: &Layout,
     ) -> candle_core::Result<()> {
         let (x, bias) = (slice_mut(x, x_layout)?, slice(bias, bias_layout)?);
-        x.par_chunks_mut(bias.len() * CHUNK).for_each(|rows| {
-            for row in rows.chunks_exact_mut(bias.len()) {
-                for (x, bias) in row.iter_mut().zip(bias) {
-                    let sum = *x + bias;
-                    *x = 0.5 * sum * (1.0 + erf(sum * std::f32::consts::FRAC_1_SQRT_2));
-                }
-            }
-        });
+        x.par_chunks_mut(bias.len() * CHUNK).for_each(|x| Arch::new().dispatch(Rows { x, bias }));
         Ok(())
+    }
+}
+
+/// Rows for one thread, run with the widest vector registers that the processor has.
+struct Rows<'a> {
+    x: &'a mut [f32],
+    bias: &'a [f32],
+}
+
+impl NullaryFnOnce for Rows<'_> {
+    type Output = ();
+
+    #[expect(clippy::inline_always, reason = "it must become part of the code for each processor")]
+    #[inline(always)]
+    fn call(self) {
+        for row in self.x.chunks_exact_mut(self.bias.len()) {
+            for (x, bias) in row.iter_mut().zip(self.bias) {
+                let sum = *x + bias;
+                *x = 0.5 * sum * (1.0 + erf(sum * std::f32::consts::FRAC_1_SQRT_2));
+            }
+        }
     }
 }
 
