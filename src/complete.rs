@@ -4,6 +4,7 @@ use sidql_grammar::Expected;
 use sidql_storage::{View, codebooks, fields, models, policies, spaces};
 
 use crate::enrich::STAGES;
+use crate::enrich::prompt::PROMPTS;
 use crate::kind::Kind;
 use crate::plan::relation::Relation;
 use crate::settings::MEANINGS;
@@ -85,6 +86,9 @@ fn names(view: &dyn View, expected: Expected) -> Vec<(String, &'static str)> {
             let known = models::all(view).unwrap_or_default();
             let fitted = all(vec!["hash".to_owned()], "model");
             [all(known.into_iter().map(|one| one.name).collect(), "model"), fitted].concat()
+        }
+        Expected::Prompt => {
+            all(PROMPTS.iter().map(|prompt| prompt.name.to_owned()).collect(), "prompt")
         }
         Expected::Kind => {
             fn of<K: Kind>(

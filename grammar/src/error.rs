@@ -55,12 +55,12 @@ pub enum Expected {
     Codebook,
     /// The name of a policy.
     Policy,
-    /// The name of a prompt.
-    Prompt,
     /// The name of a kind: a quantizer, a policy kind, an objective.
     Kind,
     /// The name of a model.
     Model,
+    /// The name of a prompt.
+    Prompt,
     /// The name of a stage of enrichment.
     Stage,
     /// The name of an embedding space.
@@ -93,9 +93,9 @@ impl fmt::Display for Expected {
             Expected::Sid => "a SID",
             Expected::Codebook => "a codebook",
             Expected::Policy => "a policy",
-            Expected::Prompt => "a prompt",
             Expected::Kind => "a kind",
             Expected::Model => "a model",
+            Expected::Prompt => "a prompt",
             Expected::Stage => "a stage",
             Expected::Space => "an embedding space",
             Expected::Split => "a split",

@@ -49,12 +49,12 @@ pub enum Statement {
     CreateModel(CreateModel),
     /// `DROP MODEL name`
     DropModel(Name),
-    /// `COMPARE LABELS WITH 'file' [WITH (…)]`
-    CompareLabels(CompareLabels),
     /// `RECOMMEND 10 FOR USER 'u1' [USING policy] [WHERE …] [WITH (…)]`
     Recommend(Recommend),
     /// `EVALUATE POLICY a, b [ON test] [AT 5, 10] [WITH (…)] [IN BACKGROUND]`
     Evaluate(Evaluate),
+    /// `COMPARE LABELS WITH 'file' [WITH (…)]`
+    CompareLabels(CompareLabels),
     /// `EXPLAIN [ANALYZE] statement`
     Explain(Explain),
     /// `SHOW JOBS` and its like
@@ -161,7 +161,7 @@ pub enum NearTarget {
     Operand(Operand),
     /// `TEXT 'indoor futsal ball'`: the embedding of a text.
     Text(Operand),
-    /// `IMAGE 'ball.jpg'`: the embedding of a photo, in a file, on the net, or a parameter of bytes.
+    /// `IMAGE 'ball.jpg'`: the embedding of the image in a file.
     Image(Operand),
     /// A vector written out.
     Vector(Vec<f64>),
@@ -296,26 +296,6 @@ pub struct CreatePolicy {
     pub with: Vec<WithOption>,
 }
 
-/// `CREATE MODEL …`
-#[derive(Clone, Debug, PartialEq)]
-pub struct CreateModel {
-    /// Its name.
-    pub name: Name,
-    /// The kind.
-    pub using: Name,
-    /// `WITH (…)`
-    pub with: Vec<WithOption>,
-}
-
-/// `COMPARE LABELS …`
-#[derive(Clone, Debug, PartialEq)]
-pub struct CompareLabels {
-    /// The file with the labels of people.
-    pub file: Spanned<Operand>,
-    /// `WITH (…)`
-    pub with: Vec<WithOption>,
-}
-
 /// `TRAIN POLICY …`
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainPolicy {
@@ -327,6 +307,17 @@ pub struct TrainPolicy {
     pub with: Vec<WithOption>,
     /// `IN BACKGROUND`
     pub background: bool,
+}
+
+/// `CREATE MODEL …`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateModel {
+    /// Its name.
+    pub name: Name,
+    /// The kind.
+    pub using: Name,
+    /// `WITH (…)`
+    pub with: Vec<WithOption>,
 }
 
 /// `RECOMMEND …`
@@ -368,6 +359,15 @@ pub struct Evaluate {
     pub background: bool,
 }
 
+/// `COMPARE LABELS …`: how far the stored labels of quality agree with those of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompareLabels {
+    /// The file of labels given by hand.
+    pub file: Spanned<Operand>,
+    /// `WITH (…)`
+    pub with: Vec<WithOption>,
+}
+
 /// `EXPLAIN [ANALYZE] …`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explain {
@@ -389,13 +389,13 @@ pub enum Show {
     Generations,
     /// Policies.
     Policies,
+    /// Models with their kinds.
+    Models,
+    /// Prompts that models were asked with.
+    Prompts,
     /// Embedding spaces.
     Spaces,
-    /// Models.
-    Models,
-    /// Prompts.
-    Prompts,
-    /// What is missing or out of date.
+    /// What was derived from something that has changed since.
     Stale,
     /// Jobs.
     Jobs,
@@ -419,12 +419,12 @@ pub enum Describe {
     Codebook(GenerationOf),
     /// `DESCRIBE POLICY name`
     Policy(Name),
-    /// `DESCRIBE KIND name`
-    Kind(Name),
     /// `DESCRIBE MODEL name`
     Model(Name),
     /// `DESCRIBE PROMPT name`
     Prompt(Name),
+    /// `DESCRIBE KIND name`
+    Kind(Name),
     /// `DESCRIBE PREFIX a1.b33`
     Prefix(Spanned<SidPattern>),
 }

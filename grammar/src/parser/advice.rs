@@ -6,6 +6,7 @@ use crate::keyword::{self, KEYWORDS};
 use crate::lexer::Piece;
 use crate::parser::failure::{Trace, clipped};
 use crate::parser::{form_of, is_starter, run};
+use crate::print::Identifier;
 use crate::span::line_column;
 use crate::suggest::nearest;
 use crate::token::{Token, TokenKind};
@@ -40,7 +41,9 @@ pub(super) fn advice(
     }
     reserved(piece, at, word, expected)
         .or_else(|| torn(piece, at))
-        .or_else(|| unquoted(text, token, expected))
+        .or_else(|| marked(text, piece, at, expected))
+        .or_else(|| overquoted(piece, at, expected))
+        .or_else(|| unquoted(text, piece, at, expected))
         .or_else(|| unclosed(text, &piece.tokens[..at], expected))
         .or_else(|| missing(text, piece, at, expected))
         .or_else(|| misspelt_before(piece, at))
@@ -107,15 +110,59 @@ fn torn(piece: &Piece<'_>, at: usize) -> Option<String> {
         .then(|| "a quote within a text is written twice: 'it''s'".to_owned())
 }
 
+/// How many tokens from this one on stand without a gap and are no punctuation: `clip-base.2`.
+fn joined(tokens: &[Token<'_>]) -> usize {
+    let part = |token: &Token<'_>| match &token.kind {
+        TokenKind::Word(_) | TokenKind::Int(_) | TokenKind::Float(_) => true,
+        TokenKind::Symbol(mark) => ["-", "."].contains(mark),
+        TokenKind::Bad(bad) => !bad.open,
+        _ => false,
+    };
+    let gap = |pair: &[Token<'_>]| pair[0].end != pair[1].start || !part(&pair[1]);
+    tokens.windows(2).position(gap).map_or(tokens.len(), |before| before + 1)
+}
+
+/// A name, or a text of an option, with marks in it.
+fn marked(text: &str, piece: &Piece<'_>, at: usize, expected: &[Expected]) -> Option<String> {
+    let first = at.checked_sub(1)?;
+    // Where a comparison may follow, `-` was meant as an operator.
+    let word = matches!(piece.tokens[first].kind, TokenKind::Word(_));
+    let count = joined(&piece.tokens[first..]);
+    if !word || count == 1 || expected.contains(&Expected::Operator) {
+        return None;
+    }
+    let written = &text[piece.tokens[first].start..piece.tokens[first + count - 1].end];
+    if !mends(piece, first, count, Some(TokenKind::Quoted(written.to_owned())), at) {
+        return None;
+    }
+    let value = first.checked_sub(1).is_some_and(|before| piece.tokens[before].is_symbol("="));
+    let written = clipped(written);
+    Some(if value {
+        format!("texts are written in single quotes: '{written}'")
+    } else {
+        format!("a name with marks in it is written in double quotes: \"{written}\"")
+    })
+}
+
+/// A name in the quotes of a text.
+fn overquoted(piece: &Piece<'_>, at: usize, expected: &[Expected]) -> Option<String> {
+    let TokenKind::Text(name) = &piece.tokens.get(at)?.kind else { return None };
+    let named = expected.iter().any(|one| one.is_name()) && !name.is_empty();
+    let mended = || mends(piece, at, 1, Some(TokenKind::Quoted(name.clone())), at);
+    (named && mended())
+        .then(|| format!("names have no single quotes: {}", Identifier(&clipped(name))))
+}
+
 /// A text without quotes.
-fn unquoted(text: &str, token: Option<&Token<'_>>, expected: &[Expected]) -> Option<String> {
-    let token = token?;
+fn unquoted(text: &str, piece: &Piece<'_>, at: usize, expected: &[Expected]) -> Option<String> {
+    let token = piece.tokens.get(at)?;
     let wants = expected.contains(&Expected::Text)
         || (expected.contains(&Expected::Value) && !expected.contains(&Expected::Column));
     let written = match &token.kind {
-        TokenKind::Word(word) => *word,
+        TokenKind::Word(_) | TokenKind::Int(_) | TokenKind::Float(_) => {
+            &text[token.start..piece.tokens[at + joined(&piece.tokens[at..]) - 1].end]
+        }
         TokenKind::Quoted(name) => name,
-        TokenKind::Int(_) | TokenKind::Float(_) => &text[token.span()],
         _ => return None,
     };
     wants.then(|| format!("texts are written in single quotes: '{}'", clipped(written)))

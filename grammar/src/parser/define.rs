@@ -27,19 +27,19 @@ pub(super) fn create_policy(input: Tokens<'_>) -> Parsed<'_, Statement> {
     Ok((rest, Statement::CreatePolicy(CreatePolicy { name: policy, using, codebook, with })))
 }
 
+pub(super) fn create_model(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    let (rest, model) = name(Expected::Name)(input)?;
+    let (rest, using) = preceded(keyword("USING"), name(Expected::Kind)).parse(rest)?;
+    let (rest, with) = with_options(rest)?;
+    Ok((rest, Statement::CreateModel(CreateModel { name: model, using, with })))
+}
+
 pub(super) fn drop_codebook(input: Tokens<'_>) -> Parsed<'_, Statement> {
     generation_of.map(Statement::DropCodebook).parse(input)
 }
 
 pub(super) fn drop_policy(input: Tokens<'_>) -> Parsed<'_, Statement> {
     name(Expected::Policy).map(Statement::DropPolicy).parse(input)
-}
-
-pub(super) fn create_model(input: Tokens<'_>) -> Parsed<'_, Statement> {
-    let (rest, model) = name(Expected::Name)(input)?;
-    let (rest, using) = preceded(keyword("USING"), name(Expected::Kind)).parse(rest)?;
-    let (rest, with) = with_options(rest)?;
-    Ok((rest, Statement::CreateModel(CreateModel { name: model, using, with })))
 }
 
 pub(super) fn drop_model(input: Tokens<'_>) -> Parsed<'_, Statement> {

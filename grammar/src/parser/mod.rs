@@ -134,14 +134,14 @@ const FORMS: &[Form] = &[
     Form { words: &["EXPLAIN"], text: "EXPLAIN [ANALYZE] statement", parse: select::explain },
     Form {
         words: &["SHOW"],
-        text: "SHOW RELATIONS | CODEBOOKS | GENERATIONS | POLICIES | SPACES | MODELS | PROMPTS \
-               | STALE | JOBS | FAILURES JOB n | EVALUATIONS | KINDS | SETTINGS | SPACE",
+        text: "SHOW RELATIONS | CODEBOOKS | GENERATIONS | POLICIES | MODELS | PROMPTS | SPACES \
+               | STALE | JOBS | EVALUATIONS | KINDS | SETTINGS | SPACE | FAILURES JOB n",
         parse: show::show,
     },
     Form {
         words: &["DESCRIBE"],
-        text: "DESCRIBE relation | CODEBOOK name [GENERATION n] | POLICY name | KIND name \
-               | MODEL name | PROMPT name | PREFIX sid",
+        text: "DESCRIBE relation | CODEBOOK name [GENERATION n] | POLICY name | MODEL name \
+               | PROMPT name | KIND name | PREFIX sid",
         parse: show::describe,
     },
     Form { words: &["WAIT", "JOB"], text: "WAIT JOB n", parse: jobs::wait },

@@ -94,7 +94,7 @@ fn target(input: Tokens<'_>) -> Parsed<'_, NearTarget> {
     input.note(Expected::Vector);
     alt((
         preceded(keyword("TEXT"), cut(text)).map(|text| NearTarget::Text(text.node)),
-        preceded(keyword("IMAGE"), cut(text)).map(|photo| NearTarget::Image(photo.node)),
+        preceded(keyword("IMAGE"), cut(text)).map(|image| NearTarget::Image(image.node)),
         vector.map(NearTarget::Vector),
         text.map(|text| NearTarget::Operand(text.node)),
     ))

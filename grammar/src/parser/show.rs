@@ -9,7 +9,7 @@ use crate::ast::{Describe, Show, Statement};
 use crate::error::Expected;
 use crate::parser::failure::Failure;
 use crate::parser::pattern;
-use crate::parser::primitive::{Parsed, keyword, name, natural, spanned};
+use crate::parser::primitive::{Parsed, keyword, keywords, name, natural, spanned};
 use crate::parser::rebuild::generation_of;
 use crate::span::Spanned;
 use crate::token::Tokens;
@@ -21,9 +21,9 @@ pub(crate) const SHOWN: [(&str, Show); 14] = [
     ("CODEBOOKS", Show::Codebooks),
     ("GENERATIONS", Show::Generations),
     ("POLICIES", Show::Policies),
-    ("SPACES", Show::Spaces),
     ("MODELS", Show::Models),
     ("PROMPTS", Show::Prompts),
+    ("SPACES", Show::Spaces),
     ("STALE", Show::Stale),
     ("JOBS", Show::Jobs),
     ("EVALUATIONS", Show::Evaluations),
@@ -33,31 +33,31 @@ pub(crate) const SHOWN: [(&str, Show); 14] = [
 ];
 
 pub(super) fn show(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    let failures = preceded(keywords("FAILURES", "JOB"), cut(natural));
+    alt((listed, failures.map(Statement::ShowFailures))).parse(input)
+}
+
+/// What one word says.
+fn listed(input: Tokens<'_>) -> Parsed<'_, Statement> {
     if let Some((_, shown)) = SHOWN.iter().find(|(word, _)| input.is_keyword(0, word)) {
         let shown = Spanned::new(*shown, input.span());
         return Ok((input.skip(1), Statement::Show(shown)));
     }
-    if input.is_keyword(0, "FAILURES") {
-        let job = preceded(keyword("JOB"), cut(natural));
-        return job.map(Statement::ShowFailures).parse(input.skip(1));
-    }
     for (word, _) in SHOWN {
         input.note(Expected::Keyword(word));
     }
-    input.note(Expected::Keyword("FAILURES"));
     Err(nom::Err::Error(Failure::at(input.at())))
 }
 
 pub(super) fn describe(input: Tokens<'_>) -> Parsed<'_, Statement> {
     let codebook = preceded(keyword("CODEBOOK"), cut(generation_of)).map(Describe::Codebook);
     let policy = preceded(keyword("POLICY"), cut(name(Expected::Policy))).map(Describe::Policy);
-    let kind = preceded(keyword("KIND"), cut(name(Expected::Kind))).map(Describe::Kind);
     let model = preceded(keyword("MODEL"), cut(name(Expected::Model))).map(Describe::Model);
     let prompt = preceded(keyword("PROMPT"), cut(name(Expected::Prompt))).map(Describe::Prompt);
+    let kind = preceded(keyword("KIND"), cut(name(Expected::Kind))).map(Describe::Kind);
     let sid = spanned(|input| pattern::sid(input, true));
     let prefix = preceded(keyword("PREFIX"), cut(sid)).map(Describe::Prefix);
     let relation = name(Expected::Relation).map(Describe::Relation);
-    alt((codebook, policy, kind, model, prompt, prefix, relation))
-        .map(Statement::Describe)
-        .parse(input)
+    let named = alt((codebook, policy, model, prompt, kind));
+    alt((named, prefix, relation)).map(Statement::Describe).parse(input)
 }

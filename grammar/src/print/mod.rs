@@ -11,7 +11,7 @@ use crate::parser::SHOWN;
 use crate::span::Spanned;
 
 /// A name, in double quotes where it needs them.
-struct Identifier<'a>(&'a str);
+pub(crate) struct Identifier<'a>(pub(crate) &'a str);
 
 impl Display for Identifier<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -145,7 +145,7 @@ impl Display for Describe {
         match self {
             // Here these words begin something else than a relation.
             Describe::Relation(relation)
-                if ["CODEBOOK", "POLICY", "KIND", "PREFIX"]
+                if ["CODEBOOK", "POLICY", "MODEL", "PROMPT", "KIND", "PREFIX"]
                     .iter()
                     .any(|word| relation.node.eq_ignore_ascii_case(word)) =>
             {
@@ -154,9 +154,9 @@ impl Display for Describe {
             Describe::Relation(relation) => write!(f, "{}", name(relation)),
             Describe::Codebook(of) => write!(f, "CODEBOOK {of}"),
             Describe::Policy(policy) => write!(f, "POLICY {}", name(policy)),
-            Describe::Kind(kind) => write!(f, "KIND {}", name(kind)),
             Describe::Model(model) => write!(f, "MODEL {}", name(model)),
             Describe::Prompt(prompt) => write!(f, "PROMPT {}", name(prompt)),
+            Describe::Kind(kind) => write!(f, "KIND {}", name(kind)),
             Describe::Prefix(sid) => write!(f, "PREFIX {}", sid.node),
         }
     }
@@ -228,12 +228,12 @@ impl Display for Statement {
                 with(f, &create.with)
             }
             Statement::DropModel(model) => write!(f, "DROP MODEL {}", name(model)),
+            Statement::Recommend(recommend) => write!(f, "{recommend}"),
+            Statement::Evaluate(evaluate) => write!(f, "{evaluate}"),
             Statement::CompareLabels(compare) => {
                 write!(f, "COMPARE LABELS WITH {}", compare.file.node)?;
                 with(f, &compare.with)
             }
-            Statement::Recommend(recommend) => write!(f, "{recommend}"),
-            Statement::Evaluate(evaluate) => write!(f, "{evaluate}"),
             Statement::Explain(explain) => {
                 f.write_str(if explain.analyze { "EXPLAIN ANALYZE " } else { "EXPLAIN " })?;
                 write!(f, "{}", explain.statement)

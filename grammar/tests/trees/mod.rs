@@ -20,7 +20,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn word() -> impl Strategy<Value = String> {
-    const WORDS: [&str; 20] = [
+    const WORDS: [&str; 28] = [
         "items",
         "price",
         "prefix",
@@ -31,6 +31,14 @@ fn word() -> impl Strategy<Value = String> {
         "codebook",
         "policy",
         "user",
+        "image",
+        "model",
+        "models",
+        "stale",
+        "prompt",
+        "labels",
+        "failures",
+        "compare",
         "a1",
         "b33",
         "a_1",
@@ -233,8 +241,6 @@ fn define() -> BoxedStrategy<Statement> {
             Statement::CreateModel(CreateModel { name, using, with })
         }),
         name().prop_map(Statement::DropModel),
-        (file(), with())
-            .prop_map(|(file, with)| Statement::CompareLabels(CompareLabels { file, with })),
         (name(), of(name()), with(), any::<bool>()).prop_map(
             |(name, objective, with, background)| {
                 Statement::TrainPolicy(TrainPolicy { name, objective, with, background })
@@ -260,6 +266,8 @@ fn ask() -> BoxedStrategy<Statement> {
                 Statement::Evaluate(Evaluate { policies, split, at, with, background })
             }
         ),
+        (file(), with())
+            .prop_map(|(file, with)| { Statement::CompareLabels(CompareLabels { file, with }) }),
     ]
     .boxed()
 }
@@ -270,9 +278,9 @@ fn manage() -> BoxedStrategy<Statement> {
         Show::Codebooks,
         Show::Generations,
         Show::Policies,
-        Show::Spaces,
         Show::Models,
         Show::Prompts,
+        Show::Spaces,
         Show::Stale,
         Show::Jobs,
         Show::Evaluations,
@@ -293,9 +301,9 @@ fn manage() -> BoxedStrategy<Statement> {
         name().prop_map(|name| Statement::Describe(Describe::Relation(name))),
         generation_of().prop_map(|of| Statement::Describe(Describe::Codebook(of))),
         name().prop_map(|name| Statement::Describe(Describe::Policy(name))),
-        name().prop_map(|name| Statement::Describe(Describe::Kind(name))),
         name().prop_map(|name| Statement::Describe(Describe::Model(name))),
         name().prop_map(|name| Statement::Describe(Describe::Prompt(name))),
+        name().prop_map(|name| Statement::Describe(Describe::Kind(name))),
         sid().prop_map(|sid| Statement::Describe(Describe::Prefix(at(sid)))),
         number().prop_map(Statement::ShowFailures),
         number().prop_map(Statement::WaitJob),
