@@ -5,7 +5,8 @@
 # MACHINE   in words that anybody may read; by itself the cores and the system
 #
 # In the environment: DATA, the folder of the data (../shared/data); NOTE, what a reader of the figures should
-# know, for example what else ran; REPLACE, if anything, lets a run take the place of one of the same day.
+# know, for example what else ran; REPLACE, if anything, lets a run take the place of one of the same day. Programs read
+# SIDQL_MODELS, the folder of models, and PYTHON, an interpreter with bench/peers/python/requirements.txt.
 set -eu
 
 [ $# -ge 1 ] && [ $# -le 2 ] || { echo "usage: bench/run.sh NAME [MACHINE]" >&2; exit 2; }
@@ -28,7 +29,7 @@ load() { cut -d' ' -f1-3 /proc/loadavg; }
 version() { grep -A1 "^name = \"$1\"$" Cargo.lock | sed -n 's/^version = "\(.*\)"$/\1/p' | head -1; }
 
 commit=$(git rev-parse --short HEAD)
-changed=$(git status --porcelain -- src storage grammar bench/src "bench/$name.sql" Cargo.lock | wc -l)
+changed=$(git status --porcelain -- src storage grammar bench/src bench/peers "bench/$name.sql" Cargo.lock | wc -l)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

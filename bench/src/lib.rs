@@ -1,12 +1,16 @@
-//! The harness that the measurements share: seeded data, percentiles, a printer of tables.
+//! The harness that the measurements share: seeded data, percentiles, children, a printer of tables.
 
+pub mod child;
+mod samples;
 mod table;
 mod world;
 
 use std::error::Error;
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use samples::Samples;
 pub use table::Report;
 pub use world::{LEVELS, SIZE, World};
 
@@ -40,6 +44,30 @@ pub fn peak_mib() -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / 1024.0)
+}
+
+/// A file or folder of the data: under `DATA` of the environment, or where a checkout has it.
+pub fn data(name: &str) -> PathBuf {
+    std::env::var_os("DATA")
+        .map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from)
+        .join(name)
+}
+
+/// The folder of a model's weights, under `SIDQL_MODELS` of the environment.
+pub fn weights(name: &str) -> Result<PathBuf> {
+    let Some(models) = std::env::var_os("SIDQL_MODELS") else {
+        return Err("SIDQL_MODELS must name the folder of the weights".into());
+    };
+    let folder = PathBuf::from(models).join(name);
+    if !folder.join("config.json").is_file() {
+        return Err(format!("`{}` holds no weights", folder.display()).into());
+    }
+    Ok(folder)
+}
+
+/// The value behind a name on the command line that is needed.
+pub fn needed(name: &str) -> Result<String> {
+    option(name).ok_or_else(|| format!("`{name}` is missing").into())
 }
 
 /// The value behind a name on the command line, as in `--out FOLDER`.
