@@ -28,9 +28,13 @@ test: tools lint-tools models
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --exclude sidql-bench --no-deps
 	SIDQL_MODELS="$(MODELS)" $(CARGO) test --locked --workspace
 
-bench: tools
+bench: tools models
 	bench/run.sh prefix
 	bench/run.sh beauty
+	SIDQL_MODELS="$(MODELS)" bench/run.sh part
+	bench/run.sh endpoint
+	@[ -n "$(PYTHON)" ] || echo "encode is left out: PYTHON names no interpreter with bench/peers/python/requirements.txt" >&2
+	[ -z "$(PYTHON)" ] || SIDQL_MODELS="$(MODELS)" PYTHON="$(PYTHON)" bench/run.sh encode
 
 models:
 	@command -v npm >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
