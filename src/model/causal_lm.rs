@@ -1,26 +1,22 @@
-//! `causal_lm`: a language model that answers on this machine: Qwen 2, 2.5 and 3, Llama and its like, Gemma 3.
+//! `causal_lm`: language models that answer, run here: folders of weights and quantized GGUF files of the families
+//! in `language/`.
 //!
-//! Weights come from a folder of safetensors or a GGUF file; `network.rs` has the architectures, `chat_template.rs` the
-//! form of a conversation. An answer ends at an end token of the model or after `max_tokens`. At temperature 0 the
-//! likeliest token is taken each time; above, tokens are drawn under the seed, which begins anew with every question,
-//! so that an answer depends on its question alone.
+//! A question becomes a text by the model's own template (`chat_template.rs`), is read in pieces, and is answered
+//! token by token: the likeliest at temperature 0, else drawn by a seed, so that the same question has the same
+//! answer. Questions of a job begin alike; what was read of the last one is kept and not read again.
 
-use std::fs::File;
-use std::io::BufReader;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::quantized::gguf_file::{Content, Value};
-use candle_core::quantized::tokenizer::TokenizerFromGguf;
-use candle_core::{DType, Device, Tensor};
-use candle_transformers::generation::LogitsProcessor;
+use candle_core::DType;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokenizers::Tokenizer;
 
 use super::chat_template::ChatTemplate;
 use super::folder::{self, Folder};
-use super::network::Network;
+use super::language::{Gguf, Language, Memory};
 use super::{Ability, Ask, Chat, Kind, Make, Model, Reply, Usage};
 use crate::device;
 use crate::error::{Error, Result};
@@ -30,17 +26,19 @@ use crate::progress::Progress;
 /// The record of the registry.
 pub(super) const KIND: Kind = Kind {
     name: "causal_lm",
-    summary: "a language model on this machine, from a folder or a GGUF file: Qwen, Llama, Gemma",
+    summary: "answers of a local language model: Llama, Mistral, Qwen 2 and 3, Gemma 3, also as GGUF",
     abilities: &[Ability::Chat],
     config: |given| options::checked(given, Config::check),
     make: Make::Opened(open, folder::fingerprint),
 };
 
-/// Tokens of a prompt that are read between two looks at the progress.
-const PIECE: usize = 64;
+/// Tokens of a question that are read between two looks at the progress. What is kept of a question ends at a
+/// multiple of it, so that an answer does not depend on what was asked before.
+const PIECE: usize = 32;
 
-/// The marks at which chat models end their turns, where they know them.
-const ENDS: [&str; 5] = ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<end_of_turn>", "</s>"];
+/// Tokens that end a turn in the templates of the families, beside those that a model's configuration names.
+const ENDS: &[&str] =
+    &["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
 
 /// Options of `causal_lm`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,201 +46,216 @@ const ENDS: [&str; 5] = ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<end_of_t
 struct Config {
     /// The folder of the weights, or a GGUF file.
     path: String,
-    /// The most tokens of an answer, where a question does not ask for fewer.
+    /// The most tokens of an answer.
     max_tokens: usize,
-    /// How much chance there is in an answer; 0 for none.
-    temperature: f64,
-    /// Draws among the likeliest tokens that make up this share.
-    top_p: f64,
+    /// How freely tokens are drawn; 0 for always the likeliest.
+    temperature: f32,
+    /// The share of probability that the tokens drawn from have together.
+    top_p: f32,
     /// Seed of the draws.
     seed: u64,
-    /// The most tokens of a question and its answer.
+    /// Tokens of a question and its answer together.
     context: usize,
-    /// Where the model runs.
+    /// Where it runs: `auto` or `cpu`.
     device: String,
-    /// The numbers of the weights: `f32`, `bf16` or `f16`; GGUF files have their own.
-    dtype: Precision,
+    /// The numbers that it computes with.
+    dtype: Numbers,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Config {
             path: String::new(),
-            max_tokens: 1024,
+            max_tokens: 512,
             temperature: 0.0,
             top_p: 1.0,
             seed: 42,
             context: 4096,
             device: "auto".to_owned(),
-            dtype: Precision::Auto,
+            dtype: Numbers::Auto,
         }
     }
 }
 
-/// The numbers of weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Precision {
-    /// `f32` on the processor, `bf16` elsewhere.
-    Auto,
-    F32,
-    Bf16,
-    F16,
-}
-
-impl Precision {
-    /// What it means on a device.
-    pub(super) fn on(self, device: &Device) -> DType {
-        match self {
-            Precision::Auto if device.is_cpu() => DType::F32,
-            Precision::Auto | Precision::Bf16 => DType::BF16,
-            Precision::F32 => DType::F32,
-            Precision::F16 => DType::F16,
-        }
-    }
-}
+/// The longest context: its keys and values are kept in memory.
+const MAX_CONTEXT: usize = 1 << 20;
 
 impl Config {
     fn check(&self) -> Result<()> {
-        let bad = |what: &str| Err(Error::input("bad-option", what.to_owned()));
         device::choose(&self.device)?;
-        if !(16..=131_072).contains(&self.context) {
-            return bad("`context` must be 16 to 131072");
+        let bad = |message: String| Err(Error::input("bad-option", message));
+        if !(2..=MAX_CONTEXT).contains(&self.context) {
+            return bad(format!("`context` must be 2 to {MAX_CONTEXT}, not {}", self.context));
         }
-        if self.max_tokens == 0 || self.max_tokens >= self.context {
-            return bad("`max_tokens` must be 1 or more, and less than `context`");
+        if self.max_tokens == 0 {
+            return bad("`max_tokens` must be 1 or more".to_owned());
         }
-        if !(0.0..=2.0).contains(&self.temperature) || !(0.0..=1.0).contains(&self.top_p) {
-            return bad("`temperature` must be 0 to 2 and `top_p` 0 to 1");
+        if !(0.0..=10.0).contains(&self.temperature) {
+            return bad(format!("`temperature` must be 0 to 10, not {}", self.temperature));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return bad(format!("`top_p` must be over 0, at most 1, not {}", self.top_p));
         }
         Ok(())
     }
 }
 
+/// The numbers that a model computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Numbers {
+    /// 32 bits on the processor, bf16 elsewhere.
+    Auto,
+    /// 32 bits.
+    F32,
+    /// 16 bits, 8 of them exponent. Not on the processor.
+    Bf16,
+    /// 16 bits, 5 of them exponent.
+    F16,
+}
+
+impl Numbers {
+    /// Their type on a device.
+    pub(super) fn dtype(self, device: &candle_core::Device) -> Result<DType> {
+        match self {
+            Numbers::Auto if device.is_cpu() => Ok(DType::F32),
+            Numbers::Bf16 if device.is_cpu() => {
+                let message = "the processor does not compute with bf16";
+                Err(Error::input("bad-option", message).help("WITH (dtype = 'f32')"))
+            }
+            Numbers::Auto | Numbers::Bf16 => Ok(DType::BF16),
+            Numbers::F32 => Ok(DType::F32),
+            Numbers::F16 => Ok(DType::F16),
+        }
+    }
+}
+
 fn open(config: &Json) -> Result<Model> {
     let config: Config = serde_json::from_value(config.clone())?;
-    let folder = Folder::find(&config.path)?;
-    let device = device::choose(&config.device)?;
-    let parts = match folder.gguf() {
-        Some(file) => of_gguf(file, &folder, &device)?,
-        None => of_folder(&folder, config.dtype.on(&device), &device)?,
-    };
-    let ends = parts.ends();
-    let Parts { network, tokenizer, template, .. } = parts;
-    let network = Mutex::new(network);
-    let answerer = CausalLm { config, device, network, tokenizer, template, ends };
-    Ok(Model { chat: Some(Arc::new(answerer)), ..Model::default() })
+    Ok(Model { chat: Some(Arc::new(CausalLm::open(config)?)), ..Model::default() })
 }
 
-/// What a folder or a file holds.
-struct Parts {
-    network: Network,
-    tokenizer: Tokenizer,
-    template: ChatTemplate,
-    /// The end tokens that the configuration names.
-    named: Vec<u32>,
-}
-
-impl Parts {
-    /// The tokens at which an answer ends.
-    fn ends(&self) -> Vec<u32> {
-        let marks = ENDS.iter().filter_map(|mark| self.tokenizer.token_to_id(mark));
-        self.named.iter().copied().chain(marks).collect()
-    }
-}
-
-fn of_folder(folder: &Folder, dtype: DType, device: &Device) -> Result<Parts> {
-    let card = folder.json("tokenizer_config.json")?.unwrap_or_default();
-    let word = |name: &str| {
-        let token = &card[name];
-        token.as_str().or(token["content"].as_str()).unwrap_or_default().to_owned()
-    };
-    // Some cards have several templates by name, the one for plain conversations as `default`.
-    let listed = card["chat_template"].as_array().and_then(|all| {
-        all.iter().find(|one| one["name"] == "default").and_then(|one| one["template"].as_str())
-    });
-    let beside = folder.text("chat_template.jinja")?;
-    let source = beside.as_deref().or(card["chat_template"].as_str()).or(listed);
-    let template = ChatTemplate::read(source, &word("bos_token"), &word("eos_token"))?;
-    let mut named = Vec::new();
-    for name in ["generation_config.json", "config.json"] {
-        let config = folder.json(name)?.unwrap_or_default();
-        let ends = &config["eos_token_id"];
-        let one = ends.as_u64().into_iter();
-        let several = ends.as_array().into_iter().flatten().filter_map(Json::as_u64);
-        named.extend(one.chain(several).map(|end| end as u32));
-    }
-    let tokenizer = folder.tokenizer()?;
-    let network = Network::of_folder(folder, dtype, device)?;
-    Ok(Parts { network, tokenizer, template, named })
-}
-
-fn of_gguf(file: &Path, folder: &Folder, device: &Device) -> Result<Parts> {
-    let bad = |why: String| Error::input("bad-model", format!("`{}`: {why}", file.display()));
-    let opened = File::open(file).map_err(|error| bad(error.to_string()))?;
-    let mut reader = BufReader::new(opened);
-    let content = Content::read(&mut reader).map_err(|error| bad(error.to_string()))?;
-    // What the file says of its tokenizer holds, unless it is of a kind that is read from beside it alone.
-    let tokenizer = match Tokenizer::from_gguf(&content) {
-        Ok(tokenizer) => tokenizer,
-        Err(error) => folder.tokenizer().map_err(|_| {
-            bad(format!("its tokenizer cannot be read ({error})"))
-                .help("put the model's tokenizer.json beside the file")
-        })?,
-    };
-    let text = |key: &str| content.metadata.get(key).and_then(|value| value.to_string().ok());
-    let number = |key: &str| content.metadata.get(key).and_then(number);
-    let word = |key: &str| number(key).and_then(|id| tokenizer.id_to_token(id)).unwrap_or_default();
-    let (begin, end) = ("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id");
-    let source = text("tokenizer.chat_template").map(String::as_str);
-    let template = ChatTemplate::read(source, &word(begin), &word(end))?;
-    let named = number(end).into_iter().collect();
-    let network = Network::of_gguf(file, content, device)?;
-    Ok(Parts { network, tokenizer, template, named })
-}
-
-fn number(value: &Value) -> Option<u32> {
-    value.to_u32().ok().or_else(|| value.to_i32().ok().and_then(|int| u32::try_from(int).ok()))
-}
-
-/// An opened model.
+/// The opened model.
 struct CausalLm {
     config: Config,
-    device: Device,
-    network: Mutex<Network>,
     tokenizer: Tokenizer,
     template: ChatTemplate,
+    language: Language,
+    /// Tokens that end an answer.
     ends: Vec<u32>,
+    /// Tokens of a question and its answer together.
+    context: usize,
+    /// The beginning of the last question, and what was read of it.
+    last: Mutex<(Vec<u32>, Memory)>,
+}
+
+impl CausalLm {
+    fn open(config: Config) -> Result<CausalLm> {
+        let folder = Folder::find(&config.path)?;
+        let device = device::choose(&config.device)?;
+        let mut ends: Vec<u32> = Vec::new();
+        let (language, mut tokenizer, template) = if let Some(path) = folder.gguf() {
+            let mut gguf = Gguf::open(path)?;
+            let language = Language::of_gguf(&gguf, &device, config.context)?;
+            let names = ["eos", "eot", "eom"];
+            let said = names.map(|name| gguf.number(&format!("tokenizer.ggml.{name}_token_id")));
+            ends.extend(said.into_iter().flatten().map(|id| id as u32));
+            let template = ChatTemplate::of_gguf(&gguf)?;
+            let beside = folder.tokenizer().ok();
+            (language, beside.map_or_else(|| gguf.tokenizer(), Ok)?, template)
+        } else {
+            for name in ["config.json", "generation_config.json"] {
+                ends.extend(ids(&folder.json(name)?.unwrap_or_default()["eos_token_id"]));
+            }
+            let given = (config.dtype.dtype(&device)?, &device);
+            let language = Language::of_folder(&folder, given, config.context, true)?;
+            (language, folder.tokenizer()?, ChatTemplate::of_folder(&folder)?)
+        };
+        tokenizer.with_truncation(None).map_err(|error| unreadable(&*error))?;
+        tokenizer.with_padding(None);
+        ends.extend(ENDS.iter().filter_map(|end| tokenizer.token_to_id(end)));
+        let context = config.context.min(language.shape.positions);
+        let last = Mutex::default();
+        Ok(CausalLm { config, tokenizer, template, language, ends, context, last })
+    }
+
+    /// The tokens of a question.
+    fn prompt(&self, ask: &Ask<'_>) -> Result<Vec<u32>> {
+        let text = self.template.render(ask)?;
+        let plain = !self.template.is_whole();
+        let encoding =
+            self.tokenizer.encode_fast(text, plain).map_err(|error| unreadable(&*error))?;
+        let tokens = encoding.get_ids();
+        let known = self.language.shape.vocabulary;
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= known) {
+            let message = format!("the tokenizer has token {token}, the model knows {known}");
+            return Err(Error::input("bad-model", message));
+        }
+        if tokens.is_empty() {
+            return Err(Error::input("no-prompt", "there is nothing to answer"));
+        }
+        if tokens.len() >= self.context {
+            let (length, context) = (tokens.len(), self.context);
+            let message = format!("the question has {length} tokens, of {context} with its answer");
+            let most = self.language.shape.positions;
+            return Err(Error::input("prompt-too-long", message)
+                .help(format!("raise `context` (the model reads {most}), or ask less")));
+        }
+        Ok(tokens.to_vec())
+    }
+
+    /// The tokens that follow a prompt, at most `most`, the one that ends them left out.
+    fn answer(&self, prompt: &[u32], most: usize, progress: &Progress) -> Result<Vec<u32>> {
+        // Another question may run beside this one: it finds nothing kept and reads all.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (kept, mut memory) = std::mem::take(&mut *last);
+        drop(last);
+        // The last piece is always read: its last row tells what follows.
+        let same = prompt[..prompt.len() - 1].iter().zip(&kept).take_while(|(a, b)| a == b).count();
+        memory.truncate(same.min(memory.len()) / PIECE * PIECE)?;
+        let mut rows = None;
+        for piece in prompt[memory.len()..].chunks(PIECE) {
+            progress.check()?;
+            rows = Some(self.language.read(piece, &mut memory)?);
+        }
+        let mut random = device::source(self.config.seed, 0);
+        let mut answer = Vec::new();
+        while let Some(last) = rows.take() {
+            progress.check()?;
+            let token = self.choose(self.language.logits(&last)?, &mut random);
+            if self.ends.contains(&token) {
+                break;
+            }
+            answer.push(token);
+            if answer.len() < most && memory.len() < self.context {
+                rows = Some(self.language.read(&[token], &mut memory)?);
+            }
+        }
+        memory.truncate(prompt.len() / PIECE * PIECE)?;
+        let kept = prompt[..memory.len()].to_vec();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (kept, memory);
+        Ok(answer)
+    }
+
+    /// The next token.
+    fn choose(&self, logits: Vec<f32>, random: &mut ChaCha8Rng) -> u32 {
+        let Config { temperature, top_p, .. } = self.config;
+        choose(logits, temperature, top_p, random)
+    }
 }
 
 impl Chat for CausalLm {
     fn ask(&self, ask: &Ask<'_>, progress: &Progress) -> Result<Reply> {
         if ask.picture.is_some() {
-            return Err(Error::input("no-vision", "a `causal_lm` sees no pictures")
-                .help("use a model of kind `openai` that does"));
+            return Err(Error::input("no-vision", "this model sees no pictures")
+                .help("ask a model of kind `openai` that does"));
         }
-        let text = self.template.render(ask.system, ask.turns)?;
-        let encoding = self
-            .tokenizer
-            .encode_fast(text, false)
-            .map_err(|error| Error::input("bad-model", format!("the tokenizer: {error}")))?;
-        let question = encoding.get_ids();
+        progress.check()?;
+        let prompt = self.prompt(ask)?;
         let most = ask.max_tokens.min(self.config.max_tokens);
-        if question.is_empty() || question.len() + most > self.config.context {
-            let message = format!(
-                "{} tokens of a question and {most} of an answer are more than `context`, {}",
-                question.len(),
-                self.config.context
-            );
-            return Err(Error::input("prompt-too-long", message)
-                .help("name fewer `parts`, or create the model with a larger `context`"));
-        }
-        let written = self.write(question, most, progress)?;
-        let text = self
-            .tokenizer
-            .decode(&written, true)
-            .map_err(|error| Error::input("bad-model", format!("the tokenizer: {error}")))?;
-        let usage = Usage { read: question.len() as u64, written: written.len() as u64, cost: 0.0 };
+        let answer = self.answer(&prompt, most, progress)?;
+        let text = self.tokenizer.decode(&answer, true).map_err(|error| unreadable(&*error))?;
+        let usage = Usage { read: prompt.len() as u64, written: answer.len() as u64, cost: 0.0 };
         Ok(Reply { text: without_thoughts(&text).to_owned(), usage })
     }
 
@@ -251,49 +264,97 @@ impl Chat for CausalLm {
     }
 }
 
-impl CausalLm {
-    /// The tokens of an answer.
-    fn write(&self, question: &[u32], most: usize, progress: &Progress) -> Result<Vec<u32>> {
-        // What a panic left behind is forgotten before anything is read.
-        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        network.clear()?;
-        let piece = if network.reads_in_pieces() { PIECE } else { question.len() };
-        let mut position = 0;
-        let mut logits = None;
-        for piece in question.chunks(piece) {
-            progress.check()?;
-            logits = Some(network.read(&self.tensor(piece)?, position)?);
-            position += piece.len();
-        }
-        let temperature = (self.config.temperature > 0.0).then_some(self.config.temperature);
-        let top_p = (self.config.top_p < 1.0).then_some(self.config.top_p);
-        let mut draw = LogitsProcessor::new(self.config.seed, temperature, top_p);
-        let mut written = Vec::new();
-        while let Some(known) = logits.take() {
-            progress.check()?;
-            let token = draw.sample(&known)?;
-            if self.ends.contains(&token) {
-                break;
-            }
-            written.push(token);
-            if written.len() < most {
-                logits = Some(network.read(&self.tensor(&[token])?, position)?);
-                position += 1;
-            }
-        }
-        Ok(written)
-    }
+fn unreadable(error: &dyn std::error::Error) -> Error {
+    Error::input("bad-model", format!("the tokenizer: {error}"))
+}
 
-    fn tensor(&self, tokens: &[u32]) -> Result<Tensor> {
-        Ok(Tensor::new(tokens, &self.device)?.unsqueeze(0)?)
+/// A number or a list of them.
+fn ids(said: &Json) -> Vec<u32> {
+    let one = |said: &Json| said.as_u64().map(|id| id as u32);
+    match said {
+        Json::Array(all) => all.iter().filter_map(one).collect(),
+        said => one(said).into_iter().collect(),
     }
 }
 
-/// An answer without the thoughts that some models write before it.
+/// An answer without the thoughts that some models begin with. Where the tokens ran out before they ended, there is
+/// no answer.
 fn without_thoughts(text: &str) -> &str {
     let text = text.trim();
-    match text.strip_prefix("<think>").and_then(|thoughts| thoughts.split_once("</think>")) {
-        Some((_, answer)) => answer.trim(),
+    match text.strip_prefix("<think>") {
+        Some(thoughts) => thoughts.split_once("</think>").map_or("", |(_, answer)| answer.trim()),
         None => text,
+    }
+}
+
+/// Chooses a token: the likeliest at temperature 0, else one of the likeliest that have `top_p` of the probability
+/// together (Holtzman et al. 2019, arXiv 1904.09751).
+fn choose(logits: Vec<f32>, temperature: f32, top_p: f32, random: &mut ChaCha8Rng) -> u32 {
+    let mut order: Vec<(u32, f32)> = (0..).zip(logits).filter(|(_, x)| !x.is_nan()).collect();
+    let likelier = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    let best = order.iter().copied().min_by(likelier).unwrap_or_default();
+    if temperature == 0.0 {
+        return best.0;
+    }
+    for (_, x) in &mut order {
+        *x = ((*x - best.1) / temperature).exp();
+    }
+    let whole: f32 = order.iter().map(|(_, x)| x).sum();
+    if top_p < 1.0 {
+        order.sort_unstable_by(likelier);
+        let mut held = 0.0;
+        let more = order.iter().position(|(_, x)| {
+            held += x;
+            held >= top_p * whole
+        });
+        order.truncate(more.map_or(order.len(), |at| at + 1));
+    }
+    let whole: f32 = order.iter().map(|(_, x)| x).sum();
+    let mut rest = random.random::<f32>() * whole;
+    let drawn = order.iter().find(|(_, x)| {
+        rest -= x;
+        rest < 0.0
+    });
+    drawn.map_or(best.0, |(token, _)| *token)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn thoughts_are_left_out() {
+        assert_eq!(without_thoughts(" <think>\nhm\n</think>\n\nyes "), "yes");
+        assert_eq!(without_thoughts("<think> without an end"), "");
+        assert_eq!(without_thoughts("no <think>x</think>"), "no <think>x</think>");
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let logits = vec![f32::NAN, 0.5f32.ln(), 0.3f32.ln(), 0.2f32.ln(), f32::NEG_INFINITY];
+        let counts = |temperature, top_p| {
+            let mut random = device::source(7, 0);
+            let mut counts = [0; 5];
+            for _ in 0..4000 {
+                counts[choose(logits.clone(), temperature, top_p, &mut random) as usize] += 1;
+            }
+            counts
+        };
+        assert_eq!(counts(0.0, 1.0), [0, 4000, 0, 0, 0]);
+        let [none, a, b, c, never] = counts(1.0, 1.0);
+        assert_eq!((none, never), (0, 0));
+        assert!((1900..2100).contains(&a) && (1100..1300).contains(&b), "{a} {b} {c}");
+        let [_, a, b, c, _] = counts(1.0, 0.7);
+        assert!(c == 0 && (2400..2600).contains(&a) && b > 0, "{a} {b} {c}");
+        assert!(counts(0.1, 1.0)[1] > 3900);
+    }
+
+    #[test]
+    fn ends_are_a_number_or_a_list() {
+        assert_eq!(ids(&serde_json::json!(3)), [3]);
+        assert_eq!(ids(&serde_json::json!([3, 4])), [3, 4]);
+        assert!(ids(&Json::Null).is_empty());
     }
 }

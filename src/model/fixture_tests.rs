@@ -48,7 +48,7 @@ pub(super) fn assert_close(what: &str, ours: &[f32], theirs: &Json) {
 const MODELS: &str = "SIDQL_MODELS";
 
 /// Says that a test was skipped; in continuous integration nothing may be.
-fn skipped(why: &str) {
+pub(super) fn skipped(why: &str) {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{why}");
     // Written past the capture of the test harness, which hides what a passing test prints.
     writeln!(std::io::stderr(), "\n*** SKIPPED: {why} ***\n").unwrap();

@@ -170,6 +170,9 @@ impl Folder {
 
 /// Tensors that are not those of the architecture: missing, or of another shape.
 pub(super) fn misfit(error: candle_core::Error) -> Error {
+    // A backtrace may follow the first line.
+    let error = error.to_string();
+    let error = error.lines().next().unwrap_or_default();
     Error::input("bad-model", format!("the weights do not fit config.json: {error}"))
         .help("is this the folder of a model of another kind?")
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use std::io::BufRead;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
@@ -13,15 +13,9 @@ use super::*;
 use crate::index::product::dot;
 use crate::options::Given;
 
-/// The folder of real weights; without it a test says aloud that it did nothing, and fails where that must not be.
+/// The folder of real weights; nothing where the test is to be skipped.
 fn weights(name: &str) -> Option<String> {
-    let folder = std::env::var_os("SIDQL_MODELS").map(|models| PathBuf::from(models).join(name));
-    let found = folder.filter(|folder| folder.is_dir());
-    if found.is_none() {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "no weights of {name}");
-        eprintln!("SKIPPED: SIDQL_MODELS names no folder with {name}/");
-    }
-    Some(found?.to_str().unwrap().to_owned())
+    Some(fixture::model(name)?.to_str().unwrap().to_owned())
 }
 
 /// The configuration of a kind with some options given.
@@ -92,6 +86,37 @@ fn minilm_knows_what_is_alike() {
     }
 }
 
+/// Vectors that another implementation made of the same model for the items of Beauty, in 16 bits.
+#[test]
+fn minilm_equals_ready_vectors() {
+    // They were made with what tokenizer.json says.
+    let Some(encoder) = minilm(json!({"max_tokens": 128})) else { return };
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/beauty");
+    if !data.is_dir() {
+        return fixture::skipped("there is no folder of Beauty beside the repository");
+    }
+    let file = data.join("minilm_f16.safetensors");
+    let ready = candle_core::safetensors::load(file, &candle_core::Device::Cpu).unwrap();
+    let ready = ready["embedding"].to_dtype(candle_core::DType::F32).unwrap();
+    for (row, item) in items(&data.join("items.jsonl.gz")).enumerate().step_by(149) {
+        let path: Vec<_> = item["categories"][0].as_array().unwrap().iter().collect();
+        let path: Vec<_> = path.into_iter().map(|part| part.as_str().unwrap()).collect();
+        let path = path.join(" > ");
+        let field = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
+        let parts = [field("title"), field("brand"), path, field("description")];
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let ours = &encode(&*encoder, &[&parts.join(". ")])[0];
+        let theirs = ready.get(row).unwrap().to_vec1::<f32>().unwrap();
+        assert!(dot(ours, &theirs) > 0.999, "item {row}: {}", dot(ours, &theirs));
+    }
+}
+
+/// The items of a compressed file of JSON lines.
+fn items(file: &Path) -> impl Iterator<Item = Json> {
+    let file = flate2::read::GzDecoder::new(std::fs::File::open(file).unwrap());
+    std::io::BufReader::new(file).lines().map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+}
+
 #[test]
 fn options_of_minilm() {
     let Some(plain) = minilm(json!({})) else { return };
@@ -118,19 +143,91 @@ fn a_fingerprint_tells_weights_apart() {
     assert!(print.starts_with("sha256:") && print.len() == 71, "{print}");
 }
 
+fn smollm(options: Json) -> Option<Arc<dyn Chat>> {
+    let mut options = options;
+    options["path"] = weights("smollm2-135m")?.into();
+    Some(open(&causal_lm::KIND, options).unwrap().chat.unwrap())
+}
+
+/// One question.
+pub(super) fn answer(chat: &dyn Chat, system: &str, question: &str, max_tokens: usize) -> Reply {
+    let turns = [Turn::User(question.to_owned())];
+    let ask = Ask { system, turns: &turns, picture: None, schema: None, max_tokens };
+    chat.ask(&ask, &Progress::silent()).unwrap()
+}
+
+#[test]
+fn smollm_answers_the_same_whatever_was_asked_before() {
+    let Some(chat) = smollm(json!({})) else { return };
+    let system = "You answer questions about the world in one short sentence. ".repeat(4);
+    let question = "What is the capital of France?";
+    let first = answer(&*chat, &system, question, 24);
+    assert!(first.text.contains("Paris"), "{}", first.text);
+    assert!(first.usage.read > 40 && (3..=24).contains(&first.usage.written), "{:?}", first.usage);
+    let other = answer(&*chat, &system, "What is the capital of Spain?", 24);
+    assert!(other.text.contains("Madrid"), "{}", other.text);
+    assert_eq!(answer(&*chat, &system, question, 24), first);
+    assert_eq!(answer(&*chat, "", "größe – 👟\u{0}", 3).usage.written, 3);
+    assert_eq!(chat.workers(), 1);
+}
+
+#[test]
+fn smollm_draws_by_its_seed() {
+    let Some(chat) = smollm(json!({"temperature": 1.5, "top_p": 0.95, "max_tokens": 12})) else {
+        return;
+    };
+    let question = "Tell me a story.";
+    let first = answer(&*chat, "", question, 100);
+    assert!(first.usage.written <= 12);
+    assert_eq!(answer(&*chat, "", question, 100), first);
+    let other = smollm(json!({"temperature": 1.5, "top_p": 0.95, "max_tokens": 12, "seed": 1}));
+    assert_ne!(answer(&*other.unwrap(), "", question, 100).text, first.text);
+}
+
+#[test]
+fn what_smollm_refuses() {
+    let Some(chat) = smollm(json!({"context": 64})) else { return };
+    let turns = [Turn::User("word ".repeat(100))];
+    let ask = Ask { system: "", turns: &turns, picture: None, schema: None, max_tokens: 5 };
+    let error = chat.ask(&ask, &Progress::silent()).unwrap_err();
+    assert_eq!(error.code(), "prompt-too-long");
+    let pixels = image::RgbImage::new(1, 1);
+    let picture = Picture { pixels };
+    let seen = Ask { picture: Some(&picture), ..ask };
+    assert_eq!(chat.ask(&seen, &Progress::silent()).unwrap_err().code(), "no-vision");
+    let stopped = Progress::silent();
+    stopped.stop();
+    assert!(chat.ask(&ask, &stopped).unwrap_err().is_cancelled());
+    let turns = [Turn::User("Count to a hundred.".to_owned())];
+    let short = chat.ask(&Ask { turns: &turns, max_tokens: 500, ..ask }, &Progress::silent());
+    assert!(short.unwrap().usage.written <= 64);
+}
+
+#[test]
+fn options_out_of_range_and_folders_of_others_are_refused() {
+    for options in [json!({"top_p": 0.0}), json!({"temperature": -1.0}), json!({"context": 1})] {
+        assert_eq!(config(&causal_lm::KIND, options).unwrap_err().code(), "bad-option");
+    }
+    let bad = json!({"max_tokens": 7});
+    assert_eq!(config(&qwen3_embedding::KIND, bad).unwrap_err().code(), "bad-option");
+    for kind in [&bert::KIND, &qwen3_embedding::KIND, &causal_lm::KIND] {
+        assert_eq!(open(kind, json!({})).err().unwrap().code(), "no-path");
+        assert_eq!(open(kind, json!({"path": "/no/where"})).err().unwrap().code(), "no-weights");
+    }
+    let Some(path) = weights("minilm-fp16") else { return };
+    for kind in [&qwen3_embedding::KIND, &causal_lm::KIND] {
+        assert_eq!(open(kind, json!({"path": path})).err().unwrap().code(), "bad-model");
+    }
+}
+
 /// The titles of Beauty: how long they take. `SIDQL_ITEMS` names the file of items.
 #[test]
 #[ignore = "needs a file of items"]
 fn measure_minilm() {
     let encoder = minilm(json!({})).unwrap();
-    let file = std::fs::File::open(std::env::var("SIDQL_ITEMS").unwrap()).unwrap();
-    let lines = std::io::BufReader::new(flate2::read::GzDecoder::new(file)).lines();
-    let titles: Vec<String> = lines
-        .map(|line| {
-            let item: Json = serde_json::from_str(&line.unwrap()).unwrap();
-            item["title"].as_str().unwrap_or_default().to_owned()
-        })
-        .collect();
+    let file = std::env::var("SIDQL_ITEMS").unwrap();
+    let title = |item: Json| item["title"].as_str().unwrap_or_default().to_owned();
+    let titles: Vec<String> = items(file.as_ref()).map(title).collect();
     let texts: Vec<&str> = titles.iter().map(String::as_str).collect();
     for _ in 0..3 {
         let began = Instant::now();

@@ -19,12 +19,12 @@ mod endpoint;
 mod fixture;
 mod folder;
 mod hash;
-#[cfg(test)]
-mod language_tests;
+mod language;
 #[cfg(test)]
 mod local_tests;
-mod network;
 mod openai;
+#[cfg(test)]
+mod parity_tests;
 pub(crate) mod picture;
 mod qwen3_embedding;
 mod recipe;

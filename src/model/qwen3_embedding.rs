@@ -1,19 +1,18 @@
-//! `qwen3_embedding`: text vectors of Qwen3-Embedding (arXiv 2506.05176), the paper's encoder.
+//! `qwen3_embedding`: Qwen3-Embedding (arXiv 2506.05176), a language model whose last row is the vector.
 //!
-//! A causal transformer reads the text and an end token; the state of that last token, brought to unit length, is the
-//! vector. Questions stand behind an instruction, `Instruct: {task}\nQuery:{text}`, documents stand alone. The first
-//! components of a vector are a good vector themselves (Matryoshka), so `dim` may be less than all. Texts of a batch are
-//! padded on the right: under a causal mask no token sees what comes after it.
+//! A text ends with a token that has read all of it; its row, brought to unit length, is the vector. A query says
+//! before itself what is looked for. The first components alone are a good vector too (Matryoshka, arXiv
+//! 2205.13147).
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, IndexOp, Tensor};
-use candle_transformers::models::qwen3;
+use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::causal_lm::Precision;
-use super::folder::{self, Folder, misfit};
+use super::causal_lm::Numbers;
+use super::folder::{self, Folder};
+use super::language::Language;
 use super::tokens::{Tokens, in_batches};
 use super::{Ability, Encoder, Kind, Make, Model};
 use crate::device;
@@ -25,20 +24,18 @@ use crate::progress::Progress;
 /// The record of the registry.
 pub(super) const KIND: Kind = Kind {
     name: "qwen3_embedding",
-    summary: "text vectors of Qwen3-Embedding from a folder of weights; questions get its instruction",
+    summary: "Qwen3-Embedding: the last row of a language model, from a folder of weights",
     abilities: &[Ability::Text],
     config: |given| options::checked(given, Config::check),
     make: Make::Opened(open, folder::fingerprint),
 };
 
-/// Tokens that run together.
-const BATCH_TOKENS: usize = 2048;
+/// Tokens that run together. The model is large: more of them would run for seconds between two looks at the
+/// progress.
+const BATCH_TOKENS: usize = 256;
 
-/// The task that the model's card gives for search.
-const TASK: &str = "Given a web search query, retrieve relevant passages that answer the query";
-
-/// The token that ends a text, where the configuration names none.
-const END: &str = "<|endoftext|>";
+/// The fewest tokens worth reading, and the most that memory is kept for.
+const TOKENS: std::ops::RangeInclusive<usize> = 8..=1 << 17;
 
 /// Options of `qwen3_embedding`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,27 +43,28 @@ const END: &str = "<|endoftext|>";
 struct Config {
     /// The folder of the weights.
     path: String,
+    /// What a query says before itself; empty for nothing.
+    instruct: String,
     /// Components of a vector, the first ones; 0 for all.
     dim: usize,
-    /// The most tokens that are read of a text.
+    /// Tokens that are read of a text.
     max_tokens: usize,
-    /// What questions ask for; empty for no instruction.
-    instruct: String,
-    /// Where it runs.
+    /// Where it runs: `auto` or `cpu`.
     device: String,
-    /// The numbers of the weights: `f32`, `bf16` or `f16`.
-    dtype: Precision,
+    /// The numbers that it computes with.
+    dtype: Numbers,
 }
 
 impl Default for Config {
     fn default() -> Self {
+        let instruct = "Given a web search query, retrieve relevant passages that answer the query";
         Config {
             path: String::new(),
+            instruct: instruct.to_owned(),
             dim: 0,
             max_tokens: 512,
-            instruct: TASK.to_owned(),
             device: "auto".to_owned(),
-            dtype: Precision::Auto,
+            dtype: Numbers::Auto,
         }
     }
 }
@@ -74,104 +72,87 @@ impl Default for Config {
 impl Config {
     fn check(&self) -> Result<()> {
         device::choose(&self.device)?;
-        if !(8..=32_768).contains(&self.max_tokens) {
-            let message = format!("`max_tokens` must be 8 to 32768, not {}", self.max_tokens);
+        if !TOKENS.contains(&self.max_tokens) {
+            let (low, high) = TOKENS.into_inner();
+            let message = format!("`max_tokens` must be {low} to {high}, not {}", self.max_tokens);
             return Err(Error::input("bad-option", message));
         }
         Ok(())
+    }
+
+    /// What stands before a query.
+    fn prefix(&self) -> String {
+        match self.instruct.as_str() {
+            "" => String::new(),
+            instruct => format!("Instruct: {instruct}\nQuery:"),
+        }
     }
 }
 
 fn open(config: &Json) -> Result<Model> {
     let config: Config = serde_json::from_value(config.clone())?;
-    Ok(Model { text: Some(Arc::new(Qwen3Embedding::open(config)?)), ..Model::default() })
+    Ok(Model { text: Some(Arc::new(Qwen3::open(config)?)), ..Model::default() })
 }
 
 /// The encoder.
-struct Qwen3Embedding {
+struct Qwen3 {
     config: Config,
     tokens: Tokens,
-    /// The token to add to each text; none where the tokenizer adds it.
-    end: Option<u32>,
-    /// The network before it has read anything: it gathers keys and values, so each batch is read by a copy. Copies
-    /// share the weights.
-    network: qwen3::Model,
-    width: usize,
-    device: Device,
+    language: Language,
+    dim: usize,
 }
 
-impl Qwen3Embedding {
-    fn open(config: Config) -> Result<Self> {
+impl Qwen3 {
+    fn open(config: Config) -> Result<Qwen3> {
         let folder = Folder::find(&config.path)?;
-        let card: qwen3::Config = folder.config()?;
+        if folder.gguf().is_some() {
+            let message = "`qwen3_embedding` reads no GGUF files";
+            return Err(Error::input("no-weights", message)
+                .help("name the folder with config.json and *.safetensors"));
+        }
         let device = device::choose(&config.device)?;
-        if config.dim > card.hidden_size {
+        let said: Json = folder.config()?;
+        if said["model_type"] != "qwen3" {
             let message =
-                format!("vectors have {} components, not {}", card.hidden_size, config.dim);
+                format!("`model_type` in config.json is {}, not `qwen3`", said["model_type"]);
+            return Err(Error::input("bad-model", message));
+        }
+        let given = (config.dtype.dtype(&device)?, &device);
+        let language = Language::of_folder(&folder, given, config.max_tokens, false)?;
+        let (width, most) = (language.shape.width, language.shape.positions);
+        if config.dim > width {
+            let message = format!("`dim` must be 0 to {width}, not {}", config.dim);
             return Err(Error::input("bad-option", message));
         }
-        let tokenizer = folder.tokenizer()?;
-        let named = folder.json("config.json")?.and_then(|json| json["eos_token_id"].as_u64());
-        let end = named.map(|end| end as u32).or_else(|| tokenizer.token_to_id(END));
-        let end = end.ok_or_else(|| {
-            Error::input(
-                "bad-model",
-                "neither the configuration nor the tokenizer has an end token",
-            )
-        })?;
-        let adds =
-            tokenizer.encode_fast("a", true).is_ok_and(|it| it.get_ids().last() == Some(&end));
-        let most = config.max_tokens - usize::from(!adds);
-        let tokens = Tokens::new(tokenizer, most, card.vocab_size)?;
-        let weights = folder.tensors(config.dtype.on(&device), &device)?;
-        // Weights of the bare transformer bear no `model.` before their names.
-        let bare = weights.contains_tensor("embed_tokens.weight");
-        let unprefixed = |name: &str| name.strip_prefix("model.").unwrap_or(name).to_owned();
-        let weights = if bare { weights.rename_f(unprefixed) } else { weights };
-        let network = qwen3::Model::new(&card, weights).map_err(misfit)?;
-        let end = (!adds).then_some(end);
-        Ok(Qwen3Embedding { config, tokens, end, network, width: card.hidden_size, device })
+        let dim = if config.dim == 0 { width } else { config.dim };
+        let end = said["eos_token_id"].as_u64().map(|end| end as u32);
+        let known = language.shape.vocabulary;
+        let tokens = Tokens::new(folder.tokenizer()?, config.max_tokens.min(most), known)?;
+        let tokens = tokens.ending(end)?;
+        Ok(Qwen3 { config, tokens, language, dim })
     }
 
     fn vectors(&self, prefix: &str, texts: &[&str], progress: &Progress) -> Result<Vec<f32>> {
-        let mut tokens = self.tokens.encode(prefix, texts, progress)?;
-        for text in &mut tokens {
-            text.extend(self.end);
-        }
-        let dim = self.components();
-        let mut vectors =
-            in_batches(&tokens, BATCH_TOKENS, dim, progress, |batch| self.read(batch))?;
-        vectors.chunks_exact_mut(dim).for_each(normalise);
+        let tokens = self.tokens.encode(prefix, texts, progress)?;
+        let mut vectors = in_batches(&tokens, BATCH_TOKENS, self.dim, progress, |batch| {
+            let rows = self.language.rows(batch)?; // rows × width
+            let mut last = Vec::with_capacity(batch.len() * self.dim);
+            let mut end = 0;
+            for text in batch {
+                end += text.len();
+                let row = rows.get(end - 1)?.narrow(0, 0, self.dim)?;
+                last.extend(row.to_dtype(DType::F32)?.to_vec1::<f32>()?);
+            }
+            Ok(last)
+        })?;
+        vectors.chunks_exact_mut(self.dim).for_each(normalise);
         Ok(vectors)
-    }
-
-    /// The first components of the last state of each text.
-    fn read(&self, batch: &[&[u32]]) -> Result<Vec<f32>> {
-        let longest = batch.iter().map(|text| text.len()).max().unwrap_or(0);
-        let padded = |text: &&[u32]| {
-            let mut row = text.to_vec();
-            row.resize(longest, 0);
-            row
-        };
-        let rows: Vec<u32> = batch.iter().flat_map(padded).collect();
-        let input = Tensor::from_vec(rows, (batch.len(), longest), &self.device)?;
-        let states = self.network.clone().forward(&input, 0)?; // texts × longest × width
-        let mut vectors = Vec::with_capacity(batch.len() * self.components());
-        for (at, text) in batch.iter().enumerate() {
-            let last = states.i((at, text.len() - 1))?.to_dtype(DType::F32)?; // width
-            vectors.extend_from_slice(&last.to_vec1::<f32>()?[..self.components()]);
-        }
-        Ok(vectors)
-    }
-
-    fn components(&self) -> usize {
-        if self.config.dim == 0 { self.width } else { self.config.dim }
     }
 }
 
-impl Encoder for Qwen3Embedding {
+impl Encoder for Qwen3 {
     fn dim(&self) -> Result<usize> {
-        Ok(self.components())
+        Ok(self.dim)
     }
 
     fn encode(&self, texts: &[&str], progress: &Progress) -> Result<Vec<f32>> {
@@ -179,10 +160,6 @@ impl Encoder for Qwen3Embedding {
     }
 
     fn encode_query(&self, text: &str, progress: &Progress) -> Result<Vec<f32>> {
-        let prefix = match self.config.instruct.as_str() {
-            "" => String::new(),
-            task => format!("Instruct: {task}\nQuery:"),
-        };
-        self.vectors(&prefix, &[text], progress)
+        self.vectors(&self.config.prefix(), &[text], progress)
     }
 }

@@ -17,6 +17,8 @@ const CUT: usize = 256;
 pub(super) struct Tokens {
     tokenizer: Tokenizer,
     max_tokens: usize,
+    /// The token that ends a text where the tokenizer adds none.
+    end: Option<u32>,
 }
 
 impl Tokens {
@@ -37,7 +39,25 @@ impl Tokens {
         let cut = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(cut)).map_err(|error| bad(&*error))?;
         tokenizer.with_padding(None);
-        Ok(Tokens { tokenizer, max_tokens })
+        Ok(Tokens { tokenizer, max_tokens, end: None })
+    }
+
+    /// Lets every text end with a token, whether the tokenizer adds it or not.
+    pub(super) fn ending(mut self, end: Option<u32>) -> Result<Tokens> {
+        let empty = self.tokenizer.encode_fast("", true).map_err(|error| bad(&*error))?;
+        match (end, empty.get_ids().last()) {
+            (Some(end), Some(last)) if *last == end => Ok(self),
+            (None, None) => Err(Error::input("bad-model", "no token ends a text")
+                .help("config.json should have `eos_token_id`")),
+            (None, Some(_)) => Ok(self),
+            (Some(_), _) => {
+                let room = self.max_tokens - 1;
+                let cut = TruncationParams { max_length: room, ..TruncationParams::default() };
+                self.tokenizer.with_truncation(Some(cut)).map_err(|error| bad(&*error))?;
+                self.end = end;
+                Ok(self)
+            }
+        }
     }
 
     /// The tokens of each text behind a prefix.
@@ -60,7 +80,7 @@ impl Tokens {
         let end = text.char_indices().nth(self.max_tokens * MAX_CHARS).map(|(at, _)| at);
         let text = format!("{prefix}{}", &text[..end.unwrap_or(text.len())]);
         let encoding = self.tokenizer.encode_fast(text, true).map_err(|error| bad(&*error))?;
-        Ok(encoding.get_ids().to_vec())
+        Ok(encoding.get_ids().iter().copied().chain(self.end).collect())
     }
 }
 
