@@ -24,7 +24,7 @@ use crate::progress::Progress;
 /// The record of the registry.
 pub(super) const KIND: Kind = Kind {
     name: "qwen3_embedding",
-    summary: "Qwen3-Embedding: the last row of a language model, from a folder of weights",
+    summary: "text vectors of Qwen3-Embedding from a folder of weights; questions get its instruction",
     abilities: &[Ability::Text],
     config: |given| options::checked(given, Config::check),
     make: Make::Opened(open, folder::fingerprint),

@@ -33,7 +33,9 @@ impl Bags {
                 *counts.entry(word).or_default() += 1.0;
             }
             occurs.resize(numbers.len(), 0.0);
-            counts.keys().for_each(|word| occurs[*word] += 1.0);
+            for word in counts.keys() {
+                occurs[*word] += 1.0;
+            }
             counted.push(counts);
         }
         let weigh =
@@ -42,13 +44,17 @@ impl Bags {
             let mut bag: Vec<(usize, f64)> = counts.into_iter().map(weigh).collect();
             bag.sort_unstable_by_key(|(word, _)| *word);
             let length = bag.iter().map(|(_, x)| x * x).sum::<f64>().sqrt();
-            bag.iter_mut().for_each(|(_, x)| *x /= length.max(f64::MIN_POSITIVE));
+            for (_, x) in &mut bag {
+                *x /= length.max(f64::MIN_POSITIVE);
+            }
             bag
         });
         let texts: Vec<Vec<(usize, f64)>> = bags.collect();
         let mut words = vec![Vec::new(); numbers.len()];
         for (text, bag) in texts.iter().enumerate() {
-            bag.iter().for_each(|(word, weight)| words[*word].push((text, *weight)));
+            for (word, weight) in bag {
+                words[*word].push((text, *weight));
+            }
         }
         Bags { texts, words }
     }
