@@ -8,8 +8,8 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sidql_storage::{
-    BlobNo, Generation, GenerationNo, ItemNo, PolicyCard, Space, View, blobs, generations, items,
-    models, sids,
+    BlobNo, Generation, GenerationNo, PolicyCard, Space, View, blobs, generations, items, models,
+    sids,
 };
 
 use crate::device;
@@ -31,6 +31,42 @@ pub(crate) struct IndexSet {
     pub(crate) catalogue: Catalogue,
     /// Their SIDs as a trie.
     pub(crate) trie: Trie,
+}
+
+/// The ids of the items that have a SID, one after the other in the order of the SIDs.
+pub(crate) struct Names {
+    text: String,
+    /// Where the id of each rank begins, and the end.
+    starts: Vec<usize>,
+}
+
+impl Names {
+    fn read(view: &dyn View, index: &IndexSet) -> Result<Self> {
+        let mut found = String::new();
+        let mut spans = vec![0..0; index.trie.len()];
+        items::each_id(view, |id, number| {
+            if let Some(position) = index.catalogue.position(number) {
+                let start = found.len();
+                found.push_str(id);
+                spans[index.trie.rank(position) as usize] = start..found.len();
+            }
+        })?;
+        let mut names = Names {
+            text: String::with_capacity(found.len()),
+            starts: Vec::with_capacity(spans.len() + 1),
+        };
+        for span in spans {
+            names.starts.push(names.text.len());
+            names.text.push_str(&found[span]);
+        }
+        names.starts.push(names.text.len());
+        Ok(names)
+    }
+
+    /// The id of the item of a rank.
+    pub(crate) fn get(&self, rank: u32) -> &str {
+        &self.text[self.starts[rank as usize]..self.starts[rank as usize + 1]]
+    }
 }
 
 /// What a policy stands on: the SIDs of a generation, or the bare items.
@@ -82,6 +118,7 @@ pub(crate) struct Ready {
 #[derive(Default)]
 pub(crate) struct Cache {
     indexes: Mutex<HashMap<GenerationNo, Arc<IndexSet>>>,
+    names: Mutex<HashMap<GenerationNo, (u64, Arc<Names>)>>,
     artefacts: Mutex<HashMap<BlobNo, Arc<Artefact>>>,
     encoders: Mutex<HashMap<BlobNo, Arc<dyn Encoder>>>,
     models: Mutex<HashMap<String, (i64, Arc<Model>)>>,
@@ -107,19 +144,25 @@ impl Cache {
         }
         let artefact = self.artefact(view, &generation)?;
         let levels = generation.levels as usize;
-        let mut numbers: Vec<ItemNo> = Vec::with_capacity(generation.items as usize);
-        let mut codes: Vec<u16> = Vec::with_capacity(generation.items as usize * levels);
-        for row in sids::by_item(view, number)? {
-            let (item, sid) = row?;
-            numbers.push(item);
-            codes.extend_from_slice(sid.codes());
-        }
+        let columns = sids::columns(view, number, levels)?;
         let sizes = generation.sizes.iter().map(|size| *size as usize).collect();
-        let catalogue = Catalogue::new(numbers, sizes, codes);
-        let trie = Trie::build(&catalogue);
+        let (catalogue, trie) = Trie::of_columns(&columns, sizes);
         let index = Arc::new(IndexSet { generation, artefact, catalogue, trie });
         lock(&self.indexes).insert(number, Arc::clone(&index));
         Ok(index)
+    }
+
+    /// The ids of the items of an index, in its order.
+    pub(crate) fn names(&self, view: &dyn View, index: &IndexSet) -> Result<Arc<Names>> {
+        let (number, revision) = (index.generation.number, index.generation.revision);
+        if let Some((known, names)) = lock(&self.names).get(&number)
+            && *known == revision
+        {
+            return Ok(Arc::clone(names));
+        }
+        let names = Arc::new(Names::read(view, index)?);
+        lock(&self.names).insert(number, (revision, Arc::clone(&names)));
+        Ok(names)
     }
 
     /// The codewords of a generation.

@@ -13,6 +13,7 @@ use crate::job::{JobHandle, Runner, queue};
 use crate::params::Params;
 use crate::recommender::Recommender;
 use crate::session::Session;
+use crate::tree::Tree;
 use crate::value::Rows;
 
 /// An open database. Cheap to clone; every clone is the same file.
@@ -112,6 +113,14 @@ impl Database {
     /// The policy is unknown or untrained.
     pub fn recommender(&self, policy: &str) -> Result<Recommender> {
         Recommender::open(Arc::clone(&self.engine), policy)
+    }
+
+    /// The SIDs of the published generation of a codebook, held in memory: the fastest look-ups, without statements.
+    ///
+    /// # Errors
+    /// The codebook is unknown or has no published generation.
+    pub fn tree(&self, codebook: &str) -> Result<Tree> {
+        Tree::open(&self.engine, codebook)
     }
 
     /// The handle of a job that is queued or running in this process.

@@ -44,7 +44,7 @@
 //! ```text
 //! 12  lib
 //! 11  db          the one shared handle
-//! 10  session recommender
+//! 10  session recommender tree
 //!  9  exec        runs plans; complete
 //!  8  plan        names to meaning
 //!  7  job         persisted queue of long work
@@ -87,6 +87,7 @@ mod schema;
 mod session;
 mod settings;
 mod train;
+mod tree;
 mod value;
 
 pub use complete::{Candidate, Completion};
@@ -99,4 +100,5 @@ pub use progress::Snapshot;
 pub use recommender::Recommender;
 pub use session::{Interrupt, Session};
 pub use sidql_grammar as grammar;
+pub use tree::Tree;
 pub use value::{Row, Rows, Sid, Value};

@@ -1,7 +1,5 @@
 //! The items that a policy knows, as dense positions with their codes.
 
-use std::collections::HashMap;
-
 use sidql_storage::ItemNo;
 
 /// The items of a catalogue, numbered densely, with the codes of one generation.
@@ -16,15 +14,14 @@ pub(crate) struct Catalogue {
     pub(crate) sizes: Vec<usize>,
     /// Row-major, `items × levels`.
     pub(crate) codes: Vec<u16>,
-    positions: HashMap<ItemNo, u32>,
 }
 
 impl Catalogue {
     /// A catalogue of items (ascending) and their codes, row by row.
     pub(crate) fn new(items: Vec<ItemNo>, sizes: Vec<usize>, codes: Vec<u16>) -> Self {
         debug_assert_eq!(codes.len(), items.len() * sizes.len());
-        let positions = items.iter().enumerate().map(|(at, item)| (*item, at as u32)).collect();
-        Catalogue { items, sizes, codes, positions }
+        debug_assert!(items.is_sorted_by(|a, b| a < b));
+        Catalogue { items, sizes, codes }
     }
 
     /// The number of items.
@@ -44,7 +41,40 @@ impl Catalogue {
     }
 
     /// The position of an item.
+    ///
+    /// Numbers ascend, so an item stands no farther than its distance from the first one, and just there while
+    /// none before it was deleted.
     pub(crate) fn position(&self, item: ItemNo) -> Option<u32> {
-        self.positions.get(&item).copied()
+        let farthest = item.checked_sub(*self.items.first()?)?;
+        let farthest =
+            usize::try_from(farthest).map_or(usize::MAX, |at| at.min(self.items.len() - 1));
+        if self.items[farthest] == item {
+            return Some(farthest as u32);
+        }
+        self.items[..farthest].binary_search(&item).ok().map(|at| at as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_item_is_at_its_position(
+            numbers in prop::collection::btree_set(0_u64..200, 0..60), far: bool,
+        ) {
+            let mut items: Vec<ItemNo> = numbers.into_iter().collect();
+            if far {
+                items.push(u64::MAX);
+            }
+            let catalogue = Catalogue::new(items.clone(), Vec::new(), Vec::new());
+            for item in (0..210).chain([u64::MAX - 1, u64::MAX]) {
+                let expected = items.iter().position(|other| *other == item);
+                prop_assert_eq!(catalogue.position(item), expected.map(|at| at as u32));
+            }
+        }
     }
 }

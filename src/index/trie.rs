@@ -12,6 +12,8 @@
 
 use std::ops::Range;
 
+use sidql_storage::{ItemNo, sids::Columns};
+
 use super::Catalogue;
 
 /// A table from a pair of codes to its node is always kept up to this many cells (256 KiB) …
@@ -50,9 +52,29 @@ impl Trie {
     /// The node above all others.
     pub(crate) const ROOT: u32 = 0;
 
-    /// The trie of a catalogue. Linear in items and levels.
+    /// The trie of a catalogue.
+    #[cfg(test)]
     pub(crate) fn build(catalogue: &Catalogue) -> Self {
-        Trie::of_order(catalogue, sorted(catalogue))
+        let mut order: Vec<u32> = (0..catalogue.len() as u32).collect();
+        order.sort_by_key(|position| catalogue.codes_of(*position));
+        let codes: Vec<u16> =
+            order.iter().flat_map(|position| catalogue.codes_of(*position)).copied().collect();
+        Trie::of_order(&catalogue.sizes, &codes, order)
+    }
+
+    /// The catalogue and the trie of SIDs that stand in their order already, as a file has them. Linear in items
+    /// and levels.
+    pub(crate) fn of_columns(columns: &Columns, sizes: Vec<usize>) -> (Catalogue, Self) {
+        let (items, order) = ranked(&columns.items);
+        let mut codes = vec![0; columns.codes.len()];
+        if !sizes.is_empty() {
+            for (row, &position) in columns.codes.chunks_exact(sizes.len()).zip(&order) {
+                let at = position as usize * sizes.len();
+                codes[at..at + sizes.len()].copy_from_slice(row);
+            }
+        }
+        let trie = Trie::of_order(&sizes, &columns.codes, order);
+        (Catalogue::new(items, sizes, codes), trie)
     }
 
     /// The number of levels below the root.
@@ -135,16 +157,16 @@ impl Trie {
         self.leaves[position as usize]
     }
 
-    /// The arrays over positions that are in SID order already.
-    fn of_order(catalogue: &Catalogue, order: Vec<u32>) -> Self {
-        let levels = catalogue.levels();
+    /// The arrays over positions that are in SID order already, each with its row of `codes`.
+    fn of_order(sizes: &[usize], codes: &[u16], order: Vec<u32>) -> Self {
+        let levels = sizes.len();
         let mut grown: Vec<Level> = vec![Level::default(); levels + 1];
         grown[0].push(0, 0, 0);
         let mut leaves = vec![0; order.len()];
         let mut ranks = vec![0; order.len()];
         let mut before: &[u16] = &[];
         for (rank, &position) in order.iter().enumerate() {
-            let codes = catalogue.codes_of(position);
+            let codes = &codes[rank * levels..(rank + 1) * levels];
             let common = before.iter().zip(codes).take_while(|(a, b)| a == b).count();
             // The empty catalogue row of a database without a codebook has no level to grow.
             let common = if rank == 0 { 0 } else { common };
@@ -160,7 +182,7 @@ impl Trie {
         trie.join(&grown);
         let leaf_begin = trie.begins[levels];
         trie.leaves = leaves.into_iter().map(|leaf| leaf + leaf_begin).collect();
-        trie.fill_dense(&catalogue.sizes);
+        trie.fill_dense(sizes);
         trie
     }
 
@@ -222,29 +244,38 @@ impl Level {
     }
 }
 
-/// The positions in SID order, equal SIDs by position: a counting sort for each level, the last first.
-fn sorted(catalogue: &Catalogue) -> Vec<u32> {
-    let levels = catalogue.levels();
-    let mut order: Vec<u32> = (0..catalogue.len() as u32).collect();
-    let mut next = vec![0; order.len()];
-    for level in (0..levels).rev() {
-        let code = |position: u32| usize::from(catalogue.codes[position as usize * levels + level]);
-        let mut places = vec![0_u32; catalogue.sizes[level]];
-        for &position in &order {
-            places[code(position)] += 1;
-        }
-        let mut total = 0;
-        for place in &mut places {
-            total += std::mem::replace(place, total);
-        }
-        for &position in &order {
-            let place = &mut places[code(position)];
-            next[*place as usize] = position;
-            *place += 1;
-        }
-        std::mem::swap(&mut order, &mut next);
+/// The items in ascending order, and for each of the given ones its place in that order.
+fn ranked(items: &[ItemNo]) -> (Vec<ItemNo>, Vec<u32>) {
+    let Some(last) = items.iter().max() else { return Default::default() };
+    let words = last / 64 + 1;
+    // A bit for each number that there could be, unless the items are too few for that.
+    if words > items.len() as u64 {
+        let mut sorted = items.to_vec();
+        sorted.sort_unstable();
+        let place = |item: &ItemNo| sorted.partition_point(|other| other < item) as u32;
+        let order = items.iter().map(place).collect();
+        return (sorted, order);
     }
-    order
+    let mut bits = vec![0_u64; words as usize];
+    for item in items {
+        bits[(item / 64) as usize] |= 1 << (item % 64);
+    }
+    // The count of bits before each word.
+    let mut before = Vec::with_capacity(bits.len());
+    let mut sorted = Vec::with_capacity(items.len());
+    for (word, mut rest) in (0_u64..).zip(bits.iter().copied()) {
+        before.push(sorted.len() as u32);
+        while rest != 0 {
+            sorted.push(word * 64 + u64::from(rest.trailing_zeros()));
+            rest &= rest - 1;
+        }
+    }
+    let place = |item: &ItemNo| {
+        let (word, below) = ((item / 64) as usize, (1_u64 << (item % 64)) - 1);
+        before[word] + (bits[word] & below).count_ones()
+    };
+    let order = items.iter().map(place).collect();
+    (sorted, order)
 }
 
 #[cfg(test)]
@@ -252,7 +283,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use std::collections::{BTreeMap, BTreeSet};
-    use std::time::Instant;
 
     use proptest::prelude::*;
 
@@ -308,6 +338,13 @@ mod tests {
                     prop_assert_eq!(trie.code(child), *code);
                 }
             }
+            let columns = Columns {
+                items: trie.order().iter().map(|at| catalogue.items[*at as usize]).collect(),
+                codes: trie.order().iter().flat_map(|at| &sids[*at as usize]).copied().collect(),
+            };
+            let (again, same) = Trie::of_columns(&columns, sizes.clone());
+            prop_assert_eq!(&same, &trie);
+            prop_assert_eq!((&again.items, &again.codes), (&catalogue.items, &catalogue.codes));
             let probe = &probe.map(|code| code % 8)[..sizes.len()];
             prop_assert_eq!(trie.node_of(probe).is_some(), prefixes.contains_key(probe));
             for (position, sid) in (0..).zip(&sids) {
@@ -332,21 +369,5 @@ mod tests {
         assert!(trie.second.is_empty());
         assert!(sids.iter().all(|sid| trie.node_of(sid).is_some()));
         assert_eq!(trie.node_of(&[3, 4]), None);
-    }
-
-    #[test]
-    #[ignore = "a measurement; run it with --nocapture"]
-    #[allow(clippy::print_stderr, reason = "a measurement")]
-    fn a_million_items() {
-        let mut state = 1_u64;
-        let mut next = || {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 56) as u16
-        };
-        let sids: Vec<Vec<u16>> = (0..1_000_000).map(|_| vec![next(), next(), next()]).collect();
-        let catalogue = catalogue(&[256; 3], &sids);
-        let begun = Instant::now();
-        let trie = Trie::build(&catalogue);
-        eprintln!("built: {:?}, {} nodes", begun.elapsed(), trie.nodes());
     }
 }

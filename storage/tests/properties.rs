@@ -65,6 +65,16 @@ fn agree(view: &dyn View, number: u32, naive: &BTreeMap<ItemNo, Sid>, prefixes: 
     for item in (0..200).chain([1 << 40]) {
         assert_eq!(sids::get(view, number, item).unwrap().as_ref(), naive.get(&item));
     }
+    for levels in 1..=4 {
+        match sids::columns(view, number, levels) {
+            Ok(columns) => {
+                assert!(naive.values().all(|sid| sid.levels() == levels));
+                assert!(columns.items.iter().eq(sorted.iter().map(|(_, item)| item)));
+                assert!(columns.codes.iter().eq(sorted.iter().flat_map(|(sid, _)| sid.codes())));
+            }
+            Err(_) => assert!(naive.values().any(|sid| sid.levels() != levels)),
+        }
+    }
     let by_item = sids::by_item(view, number).unwrap().map(Result::unwrap);
     assert!(by_item.eq(naive.iter().map(|(item, sid)| (*item, sid.clone()))));
 }

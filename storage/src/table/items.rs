@@ -56,6 +56,18 @@ pub fn bound(view: &dyn View) -> Result<ItemNo> {
     view.counter(Counter::Item)
 }
 
+/// Calls `look` with the id and the number of every item, in the order of ids: without their fields, and so
+/// much faster than a scan.
+pub fn each_id(view: &dyn View, mut look: impl FnMut(&str, ItemNo)) -> Result<()> {
+    for row in rows::under(view, Table::ItemIds, &[])? {
+        let (row_key, value) = row?;
+        let id = std::str::from_utf8(&row_key)
+            .map_err(|error| Error::corrupt(Table::ItemIds.name(), &row_key, error.to_string()))?;
+        look(id, counters::decode(Table::ItemIds, &row_key, &value)?);
+    }
+    Ok(())
+}
+
 /// All items from a number on, in the order of their numbers.
 pub fn scan(view: &dyn View, from: ItemNo) -> Result<Stream<'_, (ItemNo, Item)>> {
     let rows = rows::scan::<Item>(view, Table::Items, &key::number(from))?;

@@ -114,6 +114,25 @@ impl<'b> List<'b> {
         range.map(|at| Ok((self.sid(at)?, self.item(at)))).collect()
     }
 
+    /// Appends all entries to two columns; false, and nothing appended, where a SID has not so many levels.
+    pub(crate) fn append_to(
+        &self,
+        levels: usize,
+        items: &mut Vec<ItemNo>,
+        codes: &mut Vec<u16>,
+    ) -> bool {
+        let fits = self.head.len() + self.width == levels;
+        if self.count > 0 && (!fits || !self.lengths.is_empty()) {
+            return false;
+        }
+        for at in 0..self.count {
+            codes.extend_from_slice(&self.head);
+            codes.extend((0..self.width).map(|level| self.code(at, level)));
+            items.push(self.item(at));
+        }
+        true
+    }
+
     /// The entries whose SIDs begin with these codes.
     pub(crate) fn under(&self, prefix: &[u16]) -> Range<usize> {
         let rest = prefix.get(HEAD..).unwrap_or_default();

@@ -100,6 +100,36 @@ pub fn by_item(view: &dyn View, generation: GenerationNo) -> Result<Stream<'_, (
     })))
 }
 
+/// The SIDs of a generation as two columns, in the order of SID and item.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// The item of each row.
+    pub items: Vec<ItemNo>,
+    /// The codes of each row, row-major.
+    pub codes: Vec<u16>,
+}
+
+/// All SIDs of a generation whose SIDs have so many levels, as columns: much faster than row by row.
+///
+/// # Errors
+/// A SID has another number of levels.
+pub fn columns(view: &dyn View, generation: GenerationNo, levels: usize) -> Result<Columns> {
+    let expected = generations::must(view, generation)?.items as usize;
+    let mut columns = Columns {
+        items: Vec::with_capacity(expected),
+        codes: Vec::with_capacity(expected * levels),
+    };
+    for row in lists(view, generation, &[])? {
+        let (row_key, value) = row?;
+        let list = List::open(&row_key, &value)?;
+        if !list.append_to(levels, &mut columns.items, &mut columns.codes) {
+            let what = format!("a sid that has not {levels} levels");
+            return Err(Error::corrupt(Table::Postings.name(), &row_key, what));
+        }
+    }
+    Ok(columns)
+}
+
 /// Gives an item its SID, in place of the one it had.
 pub fn insert(write: &Write, generation: GenerationNo, item: ItemNo, sid: &Sid) -> Result<()> {
     generations::must(write, generation)?;

@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("db", 11),
     ("session", 10),
     ("recommender", 10),
+    ("tree", 10),
     ("complete", 9),
     ("exec", 9),
     ("plan", 8),
@@ -52,7 +53,7 @@ const SIDEWAYS: &[(&str, &str, &str)] = &[
 
 /// The only places that may name a crate or one of its modules.
 const DOORS: &[(&str, &[&str])] = &[
-    ("redb", &["storage/"]),
+    ("redb", &["storage/", "bench/"]),
     ("rkyv", &["storage/"]),
     ("nom", &["grammar/src/"]),
     ("tokio", &["src/bin/"]),

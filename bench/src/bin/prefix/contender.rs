@@ -9,13 +9,13 @@ use sidql_storage::{FieldValue, Item, ItemNo, Sid, items, sids};
 use crate::Bench;
 
 /// Title, brand, price and SID.
-type Data = (String, String, f64, Vec<u16>);
+pub(crate) type Data = (String, String, f64, Vec<u16>);
 
 /// One row of a result: an item, and its metadata where they are asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Found {
-    item: u64,
-    data: Option<Data>,
+    pub(crate) item: u64,
+    pub(crate) data: Option<Data>,
 }
 
 /// Looks a prefix up and counts what it finds.
@@ -39,7 +39,10 @@ impl Bench {
     pub(crate) fn ids(&self) -> Result<Vec<Contender<'_>>> {
         Ok(vec![
             self.array(false),
+            self.tree(),
             self.postings(),
+            self.held.redb.contender(),
+            self.held.lmdb.contender(),
             self.sqlite_numbers()?,
             self.language("SELECT id FROM items WHERE", false),
             self.sqlite_text("s.item, i.id", false),
@@ -85,6 +88,23 @@ impl Bench {
                     Found { item: *item, data }
                 };
                 Ok(self.array.under(prefix).iter().map(of).collect())
+            }),
+        }
+    }
+
+    /// The ids themselves, where the others give numbers.
+    fn tree(&self) -> Contender<'_> {
+        let tree = &self.held.tree;
+        let mut ids: Vec<&str> = Vec::new();
+        Contender {
+            name: "sidql tree in memory, ids",
+            look: Box::new(move |prefix| {
+                ids.clear();
+                ids.extend(tree.ids(prefix));
+                Ok(black_box(&ids).len())
+            }),
+            check: Box::new(move |prefix| {
+                Ok(tree.ids(prefix).map(|id| Found { item: number(id), data: None }).collect())
             }),
         }
     }
@@ -254,13 +274,18 @@ pub(crate) fn ask(session: &mut Session, head: &str, prefix: &[u16]) -> Result<s
 /// A row of the language; its id tells the number of the item.
 fn from_row(row: &[Value], whole: bool) -> Found {
     let text = |at: usize| row.get(at).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let item = text(0).trim_start_matches('B').parse().unwrap_or(u64::MAX);
+    let item = number(&text(0));
     let sid = match row.get(4) {
         Some(Value::Sid(sid)) => sid.codes().to_vec(),
         _ => Vec::new(),
     };
     let price = row.get(3).and_then(Value::as_f64).unwrap_or(f64::NAN);
     Found { item, data: whole.then(|| (text(1), text(2), price, sid)) }
+}
+
+/// The number of the item of an id.
+fn number(id: &str) -> u64 {
+    id.trim_start_matches('B').parse().unwrap_or(u64::MAX)
 }
 
 fn joined(columns: &str, condition: &str) -> String {

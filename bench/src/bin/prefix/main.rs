@@ -1,33 +1,35 @@
-//! Prefix lookups: sidql beside SQLite and beside a sorted array in memory, which is the limit.
+//! Prefix lookups: sidql beside redb alone, LMDB and SQLite, and beside a sorted array in memory, which is the limit.
 
 mod array;
 mod contender;
 mod load;
+mod stores;
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rusqlite::Connection;
-use sidql::Database;
+use sidql::{Database, Tree};
 use sidql_bench::{LEVELS, Report, Result, SIZE, World, clock_cost, option, percentile, timed};
-use sidql_storage::{OpenOptions, Read, Store, sids};
+use sidql_storage::{Read, Store};
 
 use array::Array;
-use contender::{Contender, ask, literal};
+use contender::Contender;
 use load::{load_sidql, load_sqlite, open_sqlite, read_only};
+use stores::{Lmdb, Redb};
 
 const SEED: u64 = 20_261;
 /// Lookups of one contender before the next has its turn.
 const TURN: usize = 250;
 /// Turns of each contender that count; one more before them warms up.
 const TURNS: usize = 40;
-/// How often each file is opened.
-const OPENINGS: usize = 7;
+/// Items of the large catalogues.
+const LARGE: [usize; 2] = [1_000_000, 10_000_000];
 
 fn main() -> Result {
     let mut report = Report::from_args()?;
-    let most: usize = option("--items").map_or(Ok(1_000_000), |text| text.parse())?;
+    let most: usize = option("--items").map_or(Ok(usize::MAX), |text| text.parse())?;
     report.say(format!(
         "prefix lookups, {LEVELS} levels x {SIZE} codes, seed {SEED}, one thread, microseconds\n\
          {} lookups of each in {TURNS} turns of {TURN}; looking at the clock costs {} ns of each",
@@ -36,7 +38,12 @@ fn main() -> Result {
     ));
     let folder = tempfile::tempdir()?;
     small(&mut report, folder.path())?;
-    large(&mut report, folder.path(), most)
+    for items in LARGE.into_iter().filter(|items| *items <= most) {
+        let bench = Bench::new(folder.path(), items, 2, false)?;
+        report.say(bench.describe());
+        bench.run(&mut report, "item numbers or ids", &mut bench.ids()?)?;
+    }
+    Ok(())
 }
 
 /// Twelve thousand items with metadata, prefixes of one code.
@@ -47,23 +54,14 @@ fn small(report: &mut Report, folder: &Path) -> Result {
     bench.run(report, "whole items (id, title, brand, price, SID)", &mut bench.whole()?)
 }
 
-/// A million items with an id alone, prefixes of two codes, and the time to open the file.
-fn large(report: &mut Report, folder: &Path, most: usize) -> Result {
-    let bench = Bench::new(folder, most, 2, false)?;
-    report.say(bench.describe());
-    bench.run(report, "item numbers or ids", &mut bench.ids()?)?;
-    bench.openings(report)
-}
-
 /// The catalogue in all its forms.
 struct Bench {
     world: World,
     metadata: bool,
     queries: Vec<Vec<u16>>,
-    file: PathBuf,
-    sqlite: PathBuf,
     generation: u32,
-    loaded: [f64; 2],
+    /// Who was loaded, how many seconds it took, and where it lies.
+    loaded: Vec<(&'static str, f64, PathBuf)>,
     held: Held,
     array: Array,
 }
@@ -72,6 +70,9 @@ struct Bench {
 struct Held {
     read: Read,
     database: Database,
+    tree: Tree,
+    redb: Redb,
+    lmdb: Lmdb,
     snapshot: Connection,
     plain: Connection,
 }
@@ -81,13 +82,23 @@ impl Bench {
         let world = World::new(count, SEED);
         let file = folder.join(format!("{count}.sidql"));
         let sqlite = folder.join(format!("{count}.sqlite"));
+        let redb = folder.join(format!("{count}.redb"));
+        let lmdb = folder.join(format!("{count}.lmdb"));
         let (generation, first) = timed(|| load_sidql(&file, &world, metadata))?;
         let ((), second) = timed(|| load_sqlite(&sqlite, &world, metadata))?;
+        let keys = stores::keys(&world);
+        let ((), third) = timed(|| Redb::load(&redb, &keys))?;
+        let ((), fourth) = timed(|| Lmdb::load(&lmdb, &keys))?;
+        drop(keys);
         let array = Array::new(&world);
         let store = Store::open(&file, &read_only())?;
+        let database = Database::builder().read_only(true).open(&file)?;
         let held = Held {
             read: store.read()?,
-            database: Database::builder().read_only(true).open(&file)?,
+            tree: database.tree("full")?,
+            database,
+            redb: Redb::open(&redb)?,
+            lmdb: Lmdb::open(&lmdb)?,
             snapshot: open_sqlite(&sqlite)?,
             plain: open_sqlite(&sqlite)?,
         };
@@ -96,10 +107,13 @@ impl Bench {
             queries: world.prefixes(codes, TURN * (TURNS + 1), SEED + 1),
             world,
             metadata,
-            file,
-            sqlite,
             generation,
-            loaded: [first.as_secs_f64(), second.as_secs_f64()],
+            loaded: vec![
+                ("sidql", first.as_secs_f64(), file),
+                ("SQLite", second.as_secs_f64(), sqlite),
+                ("redb, SIDs alone", third.as_secs_f64(), redb),
+                ("LMDB, SIDs alone", fourth.as_secs_f64(), lmdb.join("data.mdb")),
+            ],
             held,
             array,
         })
@@ -113,17 +127,19 @@ impl Bench {
         let mib = |path: &Path| {
             std::fs::metadata(path).map_or(f64::NAN, |file| file.len() as f64 / f64::from(1 << 20))
         };
+        let loaded: Vec<String> = self
+            .loaded
+            .iter()
+            .map(|(name, seconds, path)| format!("{name} {seconds:.1} s, {:.1} MiB", mib(path)))
+            .collect();
         format!(
             "\n{} items{}; prefixes of {} code(s) hold {mean:.1} items on average, {} at p99\n\
-             loading: sidql {:.1} s, {:.1} MiB; SQLite {:.1} s, {:.1} MiB",
+             loading: {}",
             self.world.sids.len(),
             if self.metadata { " with metadata" } else { " without metadata" },
             self.queries[0].len(),
             percentile(&sizes, 0.99),
-            self.loaded[0],
-            mib(&self.file),
-            self.loaded[1],
-            mib(&self.sqlite),
+            loaded.join("; "),
         )
     }
 
@@ -150,11 +166,13 @@ impl Bench {
         }
         let p50 = |at: usize| percentile(&samples[at], 0.5) as f64 / 1000.0;
         let p99 = |at: usize| percentile(&samples[at], 0.99) as f64 / 1000.0;
-        // The peer asked by text stands last; the prepared one and the limit serve all the others.
-        let [limit, prepared, text] = [0, 2, contenders.len() - 1];
+        let named = |name: &str| contenders.iter().position(|one| one.name == name).unwrap_or(0);
+        // Who parses a text is compared with who parses one.
+        let (limit, prepared, text) = (0, named("SQLite, prepared"), named("SQLite, text"));
         let rows: Vec<Vec<String>> = (0..contenders.len())
             .map(|at| {
-                let peer = if at >= 3 { text } else { prepared };
+                let parses = contenders[at].name.ends_with(", text");
+                let peer = if parses { text } else { prepared };
                 vec![
                     contenders[at].name.to_owned(),
                     format!("{:.2}", p50(at)),
@@ -181,49 +199,5 @@ impl Bench {
             }
         }
         Ok(())
-    }
-
-    /// From a path to the first answer. The files are in the cache of the system.
-    fn openings(self, report: &mut Report) -> Result {
-        let query = self.queries[0].clone();
-        let Bench { file, sqlite, generation, held, .. } = self;
-        drop(held);
-        let mut samples: Vec<Vec<u64>> = vec![Vec::new(); 3];
-        for _ in 0..OPENINGS {
-            let (store, took) = timed(|| {
-                let store = Store::open(&file, &OpenOptions::default())?;
-                black_box(sids::count_under(&store.read()?, generation, &query)?);
-                Ok(store)
-            })?;
-            store.close()?;
-            samples[0].push(took.as_nanos() as u64);
-            let (database, took) = timed(|| {
-                let database = Database::open(&file)?;
-                ask(&mut database.session(), "SELECT id FROM items WHERE", &query)?;
-                Ok(database)
-            })?;
-            database.close()?;
-            samples[1].push(took.as_nanos() as u64);
-            let ((), took) = timed(|| {
-                let peer = open_sqlite(&sqlite)?;
-                let sql = format!("SELECT item FROM sids s WHERE {}", literal(&query));
-                let mut statement = peer.prepare(&sql)?;
-                let rows = statement.query_map((), |row| row.get::<_, i64>(0))?;
-                black_box(rows.collect::<rusqlite::Result<Vec<_>>>()?);
-                Ok(())
-            })?;
-            samples[2].push(took.as_nanos() as u64);
-        }
-        let names = ["sidql storage", "sidql database", "SQLite"];
-        let rows: Vec<Vec<String>> = names
-            .iter()
-            .zip(&mut samples)
-            .map(|(name, samples)| {
-                samples.sort_unstable();
-                let ms = |share| format!("{:.2}", percentile(samples, share) as f64 / 1e6);
-                vec![(*name).to_owned(), ms(0.5), ms(1.0)]
-            })
-            .collect();
-        report.table("opening the file to the first answer, ms", &["", "p50", "worst"], &rows)
     }
 }
