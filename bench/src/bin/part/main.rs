@@ -20,6 +20,8 @@ use similar::{Bags, Pair};
 const ALIKE: f64 = 0.5;
 /// Codes of each level.
 const SIZES: [usize; 2] = [32, 256];
+/// Items for each code of a level, at the least.
+const LEAST_ITEMS: usize = 4;
 /// Levels of a SID.
 const LEVELS: usize = 3;
 /// Seeds of the codebooks.
@@ -33,7 +35,13 @@ fn main() -> Result {
     report.say("industrial_mm: 1,204 items with captions of their photos, vectors by MiniLM (256 tokens of a text)");
     let evidence = Evidence::new(&report)?;
     let groups = groups(&report, &evidence);
+    let coded = evidence.places.iter().flatten().count();
     for codes in SIZES {
+        if codes * LEAST_ITEMS > coded {
+            report
+                .say(format!("3 x {codes} codes are left out: {coded} items are too few for them"));
+            continue;
+        }
         let mut shares = Vec::new();
         for (space, made_from, _) in &evidence.spaces {
             shares.push((*made_from, parted(&evidence.db, space, codes, &groups)?));
@@ -62,8 +70,11 @@ struct Group {
 /// The pairs that are looked at.
 fn groups(report: &Report, evidence: &Evidence) -> Vec<Group> {
     let (titles, captions) = (Bags::new(&evidence.titles), Bags::new(&evidence.captions));
-    let places = |pairs: &[Pair]| pairs.iter().map(|pair| (pair.first, pair.second)).collect();
-    let alike = titles.nearest(ALIKE);
+    // Neighbours are those of the whole catalogue; pairs are looked at where both have codes.
+    let coded = |pair: &Pair| Some((evidence.places[pair.first]?, evidence.places[pair.second]?));
+    let places = |pairs: &[Pair]| pairs.iter().filter_map(coded).collect();
+    let mut alike = titles.nearest(ALIKE);
+    alike.retain(|pair| coded(pair).is_some());
     let photos = |pair: &Pair| captions.cosine(pair.first, pair.second);
     let middle = Samples::new(alike.iter().map(photos).collect()).median();
     let (same, other): (Vec<Pair>, Vec<Pair>) =
@@ -71,7 +82,7 @@ fn groups(report: &Report, evidence: &Evidence) -> Vec<Group> {
     let mut hidden = captions.nearest(ALIKE);
     hidden.retain(|pair| titles.cosine(pair.first, pair.second) < ALIKE);
     let mut random = ChaCha8Rng::seed_from_u64(RANDOM_SEED);
-    let count = evidence.titles.len();
+    let count = evidence.places.iter().flatten().count();
     let drawn =
         std::iter::repeat_with(|| (random.random_range(0..count), random.random_range(0..count)));
     let drawn = drawn.filter(|(first, second)| first != second).take(RANDOM).collect();
