@@ -336,7 +336,7 @@ fn an_answer_does_not_depend_on_the_batch() {
     let begin = "a shop for people who run and walk and swim all day ".repeat(3);
     let questions: Vec<(String, String)> = (0..23)
         .map(|at| {
-            (begin[..at % 3 * 70].to_owned(), format!("shoe {} of {at}", "red ".repeat(at % 5)))
+            (begin[..at % 3 * 30].to_owned(), format!("shoe {} of {at}", "red ".repeat(at % 5)))
         })
         .collect();
     for (name, temperature) in [("qwen2", 0.0), ("qwen2", 0.8), ("gemma3", 0.0), ("llama", 0.0)] {

@@ -145,16 +145,16 @@ impl<S: Simd> Tiles<'_, S> {
         let (mine, other) =
             (ours.map(|(whole, _)| &whole[..count]), theirs.map(|(whole, _)| &whole[..count]));
         for k in 0..count {
-            for r in 0..R {
-                for c in 0..C {
-                    sums[r][c] = simd.mul_add_e_f32s(mine[r][k], other[c][k], sums[r][c]);
+            for (sums, mine) in sums.iter_mut().zip(&mine) {
+                for (sum, other) in sums.iter_mut().zip(&other) {
+                    *sum = simd.mul_add_e_f32s(mine[k], other[k], *sum);
                 }
             }
         }
-        for r in 0..R {
-            for c in 0..C {
-                let rest = ours[r].1.iter().zip(theirs[c].1).map(|(a, b)| a * b).sum::<f32>();
-                out[r * rows + at + c] += simd.reduce_sum_f32s(sums[r][c]) + rest;
+        for (r, (sums, (_, mine))) in sums.iter().zip(&ours).enumerate() {
+            for (c, (sum, (_, other))) in sums.iter().zip(&theirs).enumerate() {
+                let rest = mine.iter().zip(*other).map(|(a, b)| a * b).sum::<f32>();
+                out[r * rows + at + c] += simd.reduce_sum_f32s(*sum) + rest;
             }
         }
     }

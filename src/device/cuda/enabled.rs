@@ -27,7 +27,7 @@ static OPENED: Mutex<BTreeMap<usize, Device>> = Mutex::new(BTreeMap::new());
 pub(in crate::device) fn cards() -> Result<usize> {
     // Where cudarc finds no driver it panics: it may only be asked behind this.
     // SAFETY: NVIDIA's own library, whose initialisation has no demands; the loader knows it by this name alone.
-    if !DRIVERS.iter().any(|name| unsafe { Library::new(name) }.is_ok()) {
+    if !DRIVERS.iter().any(|name| unsafe { Library::new(*name) }.is_ok()) {
         let message = "there is no NVIDIA driver on this machine";
         return Err(missing("no-driver", message.to_owned())
             .help("install the driver, or run on the processor: device = 'cpu'"));

@@ -36,12 +36,13 @@ fn main() -> Result {
     let evidence = Evidence::new(&report)?;
     let groups = groups(&report, &evidence);
     let coded = evidence.places.iter().flatten().count();
-    for codes in SIZES {
-        if codes * LEAST_ITEMS > coded {
-            report
-                .say(format!("3 x {codes} codes are left out: {coded} items are too few for them"));
-            continue;
-        }
+    let mut sizes = SIZES.to_vec();
+    sizes.retain(|codes| codes * LEAST_ITEMS <= coded);
+    if sizes.is_empty() {
+        sizes.push((coded / LEAST_ITEMS).max(2));
+    }
+    report.say(format!("items with codes: {coded}"));
+    for codes in sizes {
         let mut shares = Vec::new();
         for (space, made_from, _) in &evidence.spaces {
             shares.push((*made_from, parted(&evidence.db, space, codes, &groups)?));
@@ -92,7 +93,7 @@ fn groups(report: &Report, evidence: &Evidence) -> Vec<Group> {
          of the same words; half of them have captions with a cosine below {middle:.3}",
         alike.len(),
     ));
-    vec![
+    let mut groups = vec![
         Group { name: "titles alike", pairs: places(&alike) },
         Group {
             name: "titles alike, captions less alike than in half of them",
@@ -101,7 +102,9 @@ fn groups(report: &Report, evidence: &Evidence) -> Vec<Group> {
         Group { name: "titles alike, captions more alike", pairs: places(&same) },
         Group { name: "captions alike and titles not", pairs: places(&hidden) },
         Group { name: "drawn at random", pairs: drawn },
-    ]
+    ];
+    groups.retain(|group| !group.pairs.is_empty());
+    groups
 }
 
 /// The shares of pairs that part at each level, by group: one for each seed.
