@@ -1,6 +1,7 @@
 # make demo   builds the shell and walks through the main job on a sample shop
 # make test   everything that CI runs
 # make bench  the measurements, kept in bench/runs (many minutes)
+# make cuda   the shell for NVIDIA cards, in target/cuda/release; needs no card, no driver and no CUDA toolkit
 #
 # Needed: cargo, a C compiler, make. What else is missing is set up or named.
 
@@ -13,7 +14,7 @@ export CARGO_INCREMENTAL := 0
 # Real weights that the tests run, from packages of PyPI and npm. Tests skip what is missing, and say so.
 MODELS := $(abspath $(TARGET))/models
 
-.PHONY: demo test bench tools lint-tools models
+.PHONY: demo test bench cuda tools lint-tools models
 
 demo: tools
 	$(CARGO) build --release --locked --bin sidql
@@ -35,6 +36,9 @@ bench: tools models
 	bench/run.sh endpoint
 	@[ -n "$(PYTHON)" ] || echo "encode is left out: PYTHON names no interpreter with bench/peers/python/requirements.txt" >&2
 	[ -z "$(PYTHON)" ] || SIDQL_MODELS="$(MODELS)" PYTHON="$(PYTHON)" bench/run.sh encode
+
+cuda: tools
+	CARGO="$(CARGO)" CARGO_TARGET_DIR="$(abspath $(TARGET))/cuda" tools/cuda/build.sh --bin sidql
 
 models:
 	@command -v npm >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \

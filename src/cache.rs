@@ -125,6 +125,8 @@ pub(crate) struct Cache {
     fusions: Mutex<HashMap<BlobNo, Arc<Fusion>>>,
     catalogue: Mutex<Option<(Extent, Arc<Catalogue>)>>,
     policies: Mutex<HashMap<String, (Stamp, Arc<Ready>)>>,
+    /// What `auto` means; nothing said: the best there is.
+    device: Mutex<Option<String>>,
 }
 
 /// The count of the items and the bound of their numbers.
@@ -134,6 +136,20 @@ type Extent = (u64, u64);
 type Stamp = (Option<BlobNo>, (u64, u64));
 
 impl Cache {
+    /// Where models and policies run that do not say it themselves.
+    pub(crate) fn device(&self) -> String {
+        lock(&self.device).clone().unwrap_or_else(|| device::AUTO.to_owned())
+    }
+
+    /// Says where they run. What was opened elsewhere is opened again.
+    pub(crate) fn run_on(&self, device: &str) {
+        if self.device() != device {
+            *lock(&self.device) = Some(device.to_owned());
+            lock(&self.models).clear();
+            lock(&self.policies).clear();
+        }
+    }
+
     /// The index of a generation as the view sees it.
     pub(crate) fn index(&self, view: &dyn View, number: GenerationNo) -> Result<Arc<IndexSet>> {
         let generation = generations::must(view, number)?;
@@ -194,7 +210,7 @@ impl Cache {
         {
             return Ok(Arc::clone(model));
         }
-        let opened = Arc::new(open(&record)?);
+        let opened = Arc::new(open(&record, &self.device())?);
         lock(&self.models).insert(name.to_owned(), (stamp, Arc::clone(&opened)));
         Ok(opened)
     }
@@ -302,7 +318,7 @@ impl Cache {
         {
             return Ok(Arc::clone(ready));
         }
-        let mut policy = untrained(card, &ground, 0)?;
+        let mut policy = untrained(card, &ground, &self.device(), 0)?;
         policy.load(ground.catalogue(), &bytes(view, weights)?)?;
         let ready = Arc::new(Ready { policy, ground });
         lock(&self.policies).insert(name.clone(), (stamp, Arc::clone(&ready)));
@@ -311,11 +327,16 @@ impl Cache {
 }
 
 /// A policy as its card describes it, with weights drawn from the seed.
-pub(crate) fn untrained(card: &PolicyCard, ground: &Ground, seed: u64) -> Result<Policy> {
+pub(crate) fn untrained(
+    card: &PolicyCard,
+    ground: &Ground,
+    device: &str,
+    seed: u64,
+) -> Result<Policy> {
     let kind = kind::find(policy::KINDS, "policy kind", &card.kind)?;
     let config = serde_json::from_str(&card.config)
         .map_err(|error| Error::internal(format!("the options of `{}`: {error}", card.name)))?;
-    (kind.build)(&config, ground.catalogue(), &device::choose("auto")?, seed)
+    (kind.build)(&config, ground.catalogue(), &device::choose(device)?, seed)
 }
 
 /// A blob that must be there.
@@ -326,15 +347,18 @@ pub(crate) fn bytes(view: &dyn View, blob: BlobNo) -> Result<Vec<u8>> {
     })
 }
 
-/// A model as its record describes it.
-pub(crate) fn open(record: &sidql_storage::Model) -> Result<Model> {
+/// A model as its record describes it. `device`: where it runs if its options do not say.
+pub(crate) fn open(record: &sidql_storage::Model, device: &str) -> Result<Model> {
     let kind = kind::find(model::KINDS, "kind of model", &record.kind)?;
     let Make::Opened(open, _) = kind.make else {
         let message = format!("models of kind `{}` are fitted on a catalogue", kind.name);
         return Err(Error::internal(message));
     };
-    let config = serde_json::from_str(&record.config)
+    let mut config: serde_json::Value = serde_json::from_str(&record.config)
         .map_err(|error| Error::internal(format!("the options of `{}`: {error}", record.name)))?;
+    if config["device"] == device::AUTO {
+        config["device"] = device.into();
+    }
     open(&config).map_err(|error| error.context(format!("model `{}`", record.name)))
 }
 

@@ -92,6 +92,7 @@ mod value;
 
 pub use complete::{Candidate, Completion};
 pub use db::{Builder, Database};
+pub use device::WITH_CUDA;
 pub use error::{Error, Kind as ErrorKind, Result};
 pub use exec::{JobProgress, Outcome};
 pub use job::JobHandle;

@@ -10,7 +10,8 @@ pub(crate) struct Settings {
     pub(crate) codebook: Option<String>,
     /// The policy that RECOMMEND uses without USING.
     pub(crate) policy: Option<String>,
-    /// Where models run: `cpu`, or `auto` for the best there is.
+    /// Where models and policies run that do not say it themselves: `cpu`, `cuda`, `cuda:1`, or `auto` for the best
+    /// there is. They are shared, so it holds for all sessions of an open file.
     pub(crate) device: String,
 }
 
@@ -24,5 +25,5 @@ impl Default for Settings {
 pub(crate) const MEANINGS: &[(&str, &str)] = &[
     ("codebook", "the codebook that bare sid and prefix mean, where several are published"),
     ("policy", "the policy that RECOMMEND uses without USING"),
-    ("device", "where models run: cpu, or auto for the best there is"),
+    ("device", "where models and policies run: cpu, cuda, cuda:1, or auto for the best there is"),
 ];

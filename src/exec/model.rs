@@ -22,7 +22,7 @@ use crate::value::{Rows, Value};
 pub(crate) fn create(context: &mut Context<'_>, mut model: Model) -> Result<Outcome> {
     let kind = kind::find(model::KINDS, "kind of model", &model.kind)?;
     if let Make::Opened(_, fingerprint) = kind.make {
-        cache::open(&model)?;
+        cache::open(&model, &context.engine.cache.device())?;
         let config: Json = serde_json::from_str(&model.config)?;
         model.fingerprint = fingerprint(&config, context.progress)?;
     }

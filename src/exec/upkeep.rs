@@ -100,6 +100,7 @@ pub(crate) fn set(context: &mut Context<'_>, given: Given) -> Result<Outcome> {
         }
     };
     catalogue_knows.map_err(|error| error.at(given.span))?;
+    context.engine.cache.run_on(&settings.device);
     *context.settings = settings;
     Ok(Outcome::say(said))
 }

@@ -10,6 +10,7 @@ use super::{Answer, Context, Kind};
 use crate::cache::{Ground, untrained};
 use crate::clock::now_ms;
 use crate::count::{counted, grouped};
+use crate::device::AUTO;
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
 use crate::kind;
@@ -57,7 +58,9 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     drop(read);
     let objective = kind::find(OBJECTIVES, "objective", &spec.objective)?;
     let seed = spec.config.get("seed").and_then(Json::as_u64).unwrap_or_default();
-    let mut policy = untrained(&card, &ground, seed)?;
+    let device = spec.config.get("device").and_then(Json::as_str).filter(|name| *name != AUTO);
+    let device = device.map_or_else(|| context.cache.device(), str::to_owned);
+    let mut policy = untrained(&card, &ground, &device, seed)?;
     let report = train(
         objective,
         &mut policy,

@@ -58,7 +58,7 @@ struct Config {
     pooling: Pooling,
     /// Whether vectors are brought to unit length.
     normalize: bool,
-    /// Where it runs: `auto` or `cpu`.
+    /// Where it runs: `cpu`, `cuda`, `cuda:1`, or `auto` for what the session says.
     device: String,
     /// What stands before a text that somebody looks for, such as `query: ` of e5.
     query_prefix: String,

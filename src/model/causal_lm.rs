@@ -2,10 +2,13 @@
 //! in `language/`.
 //!
 //! A question becomes a text by the model's own template (`chat_template.rs`), is read in pieces, and is answered
-//! token by token: the likeliest at temperature 0, else drawn by a seed, so that the same question has the same
-//! answer. Questions of a job begin alike; what was read of the last one is kept and not read again.
+//! token by token, several questions at a time (`batch.rs`): the likeliest at temperature 0, else drawn by a seed, so
+//! that the same question has the same answer. Questions of a job begin alike; what was read of the last one is kept
+//! and not read again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod batch;
+
+use std::sync::Arc;
 
 use candle_core::DType;
 use rand::RngExt;
@@ -16,12 +19,13 @@ use tokenizers::Tokenizer;
 
 use super::chat_template::ChatTemplate;
 use super::folder::{self, Folder};
-use super::language::{Gguf, Language, Memory};
+use super::language::{Gguf, Language, Packing};
 use super::{Ability, Ask, Chat, Kind, Make, Model, Reply, Usage};
 use crate::device;
 use crate::error::{Error, Result};
 use crate::options;
 use crate::progress::Progress;
+use batch::{Batch, Question, Voice};
 
 /// The record of the registry.
 pub(super) const KIND: Kind = Kind {
@@ -31,10 +35,6 @@ pub(super) const KIND: Kind = Kind {
     config: |given| options::checked(given, Config::check),
     make: Make::Opened(open, folder::fingerprint),
 };
-
-/// Tokens of a question that are read between two looks at the progress. What is kept of a question ends at a
-/// multiple of it, so that an answer does not depend on what was asked before.
-const PIECE: usize = 32;
 
 /// Tokens that end a turn in the templates of the families, beside those that a model's configuration names.
 const ENDS: &[&str] =
@@ -56,7 +56,9 @@ struct Config {
     seed: u64,
     /// Tokens of a question and its answer together.
     context: usize,
-    /// Where it runs: `auto` or `cpu`.
+    /// Questions that are answered at a time.
+    batch: usize,
+    /// Where it runs: `cpu`, `cuda`, `cuda:1`, or `auto` for what the session says.
     device: String,
     /// The numbers that it computes with.
     dtype: Numbers,
@@ -71,6 +73,7 @@ impl Default for Config {
             top_p: 1.0,
             seed: 42,
             context: 4096,
+            batch: 16,
             device: "auto".to_owned(),
             dtype: Numbers::Auto,
         }
@@ -79,6 +82,8 @@ impl Default for Config {
 
 /// The longest context: its keys and values are kept in memory.
 const MAX_CONTEXT: usize = 1 << 20;
+/// The most questions at a time.
+const MAX_BATCH: usize = 256;
 
 impl Config {
     fn check(&self) -> Result<()> {
@@ -86,6 +91,9 @@ impl Config {
         let bad = |message: String| Err(Error::input("bad-option", message));
         if !(2..=MAX_CONTEXT).contains(&self.context) {
             return bad(format!("`context` must be 2 to {MAX_CONTEXT}, not {}", self.context));
+        }
+        if !(1..=MAX_BATCH).contains(&self.batch) {
+            return bad(format!("`batch` must be 1 to {MAX_BATCH}, not {}", self.batch));
         }
         if self.max_tokens == 0 {
             return bad("`max_tokens` must be 1 or more".to_owned());
@@ -112,6 +120,8 @@ pub(super) enum Numbers {
     Bf16,
     /// 16 bits, 5 of them exponent.
     F16,
+    /// As a GGUF file holds them: the least memory. On the processor alone.
+    Quantized,
 }
 
 impl Numbers {
@@ -126,6 +136,21 @@ impl Numbers {
             Numbers::Auto | Numbers::Bf16 => Ok(DType::BF16),
             Numbers::F32 => Ok(DType::F32),
             Numbers::F16 => Ok(DType::F16),
+            Numbers::Quantized => {
+                let message = "`quantized` is for weights in a GGUF file";
+                Err(Error::input("bad-option", message).help("WITH (dtype = 'auto')"))
+            }
+        }
+    }
+
+    /// What becomes of the weights of a GGUF file, and the type of those that are unpacked.
+    fn packing(self, device: &candle_core::Device) -> Result<(Packing, DType)> {
+        match self {
+            Numbers::Quantized => Ok((Packing::Keep, DType::F32)),
+            Numbers::Auto => Ok((Packing::Auto, self.dtype(device)?)),
+            Numbers::F32 | Numbers::Bf16 | Numbers::F16 => {
+                Ok((Packing::Unpack, self.dtype(device)?))
+            }
         }
     }
 }
@@ -145,8 +170,7 @@ struct CausalLm {
     ends: Vec<u32>,
     /// Tokens of a question and its answer together.
     context: usize,
-    /// The beginning of the last question, and what was read of it.
-    last: Mutex<(Vec<u32>, Memory)>,
+    batch: Batch,
 }
 
 impl CausalLm {
@@ -156,7 +180,9 @@ impl CausalLm {
         let mut ends: Vec<u32> = Vec::new();
         let (language, mut tokenizer, template) = if let Some(path) = folder.gguf() {
             let mut gguf = Gguf::open(path)?;
-            let language = Language::of_gguf(&gguf, &device, config.context)?;
+            let (packing, dtype) = config.dtype.packing(&device)?;
+            let given = (dtype, &device);
+            let language = Language::of_gguf(&gguf, packing, given, config.context)?;
             let names = ["eos", "eot", "eom"];
             let said = names.map(|name| gguf.number(&format!("tokenizer.ggml.{name}_token_id")));
             ends.extend(said.into_iter().flatten().map(|id| id as u32));
@@ -175,8 +201,8 @@ impl CausalLm {
         tokenizer.with_padding(None);
         ends.extend(ENDS.iter().filter_map(|end| tokenizer.token_to_id(end)));
         let context = config.context.min(language.shape.positions);
-        let last = Mutex::default();
-        Ok(CausalLm { config, tokenizer, template, language, ends, context, last })
+        let batch = Batch::new(config.batch);
+        Ok(CausalLm { config, tokenizer, template, language, ends, context, batch })
     }
 
     /// The tokens of a question.
@@ -205,36 +231,16 @@ impl CausalLm {
     }
 
     /// The tokens that follow a prompt, at most `most`, the one that ends them left out.
-    fn answer(&self, prompt: &[u32], most: usize, progress: &Progress) -> Result<Vec<u32>> {
-        // Another question may run beside this one: it finds nothing kept and reads all.
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let (kept, mut memory) = std::mem::take(&mut *last);
-        drop(last);
-        // The last piece is always read: its last row tells what follows.
-        let same = prompt[..prompt.len() - 1].iter().zip(&kept).take_while(|(a, b)| a == b).count();
-        memory.truncate(same.min(memory.len()) / PIECE * PIECE)?;
-        let mut rows = None;
-        for piece in prompt[memory.len()..].chunks(PIECE) {
-            progress.check()?;
-            rows = Some(self.language.read(piece, &mut memory)?);
-        }
-        let mut random = device::source(self.config.seed, 0);
-        let mut answer = Vec::new();
-        while let Some(last) = rows.take() {
-            progress.check()?;
-            let token = self.choose(self.language.logits(&last)?, &mut random);
-            if self.ends.contains(&token) {
-                break;
-            }
-            answer.push(token);
-            if answer.len() < most && memory.len() < self.context {
-                rows = Some(self.language.read(&[token], &mut memory)?);
-            }
-        }
-        memory.truncate(prompt.len() / PIECE * PIECE)?;
-        let kept = prompt[..memory.len()].to_vec();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = (kept, memory);
-        Ok(answer)
+    fn answer(&self, prompt: Vec<u32>, most: usize, progress: &Progress) -> Result<Vec<u32>> {
+        let choose = |logits, random: &mut ChaCha8Rng| self.choose(logits, random);
+        let voice = Voice {
+            language: &self.language,
+            choose: &choose,
+            ends: &self.ends,
+            context: self.context,
+        };
+        let random = device::source(self.config.seed, 0);
+        self.batch.ask(&voice, Question { prompt, most, random }, progress)
     }
 
     /// The next token.
@@ -253,14 +259,15 @@ impl Chat for CausalLm {
         progress.check()?;
         let prompt = self.prompt(ask)?;
         let most = ask.max_tokens.min(self.config.max_tokens);
-        let answer = self.answer(&prompt, most, progress)?;
+        let read = prompt.len() as u64;
+        let answer = self.answer(prompt, most, progress)?;
         let text = self.tokenizer.decode(&answer, true).map_err(|error| unreadable(&*error))?;
-        let usage = Usage { read: prompt.len() as u64, written: answer.len() as u64, cost: 0.0 };
+        let usage = Usage { read, written: answer.len() as u64, cost: 0.0 };
         Ok(Reply { text: without_thoughts(&text).to_owned(), usage })
     }
 
     fn workers(&self) -> usize {
-        1
+        self.config.batch
     }
 }
 

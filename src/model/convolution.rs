@@ -6,9 +6,11 @@
 //! loops, both are composed of candle's own operations.
 
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
 };
 use rayon::prelude::*;
+
+use crate::nn::fused;
 
 /// A convolution with what follows it: batch norm, which is folded in, and a bias.
 pub(super) struct Convolution {
@@ -116,18 +118,13 @@ pub(super) fn max_pool(x: &Tensor) -> Result<Tensor> {
     largest.reshape((pictures, window.count(height), window.count(width), channels))
 }
 
-/// Whether our loops apply: single precision on the processor.
-fn on_processor(x: &Tensor) -> bool {
-    x.device().is_cpu() && x.dtype() == DType::F32
-}
-
 /// One row for each window: windows × size² · channels.
 fn gather(x: &Tensor, window: Window) -> Result<Tensor> {
     let channels = x.dim(3)?;
     if window.size == 1 && window.stride == 1 {
         return x.reshape(((), channels));
     }
-    if on_processor(x) {
+    if fused(x) {
         return x.contiguous()?.apply_op1_no_bwd(&Gather(window));
     }
     gather_composed(x, window)
@@ -207,7 +204,7 @@ impl CustomOp1 for Gather {
 
 /// Adds the bias and the shortcut, and cuts off what is below zero.
 fn finish(y: &Tensor, bias: &Tensor, shortcut: Option<&Tensor>, relu: bool) -> Result<Tensor> {
-    if on_processor(y) {
+    if fused(y) {
         let (y, finish) = (y.contiguous()?, Finish { relu });
         return match shortcut {
             Some(shortcut) => y.apply_op3_no_bwd(bias, &shortcut.contiguous()?, &finish),

@@ -13,9 +13,10 @@ use candle_core::{DType, Device, Tensor};
 use serde_json::json;
 
 use super::folder::Folder;
-use super::language::{Gguf, Language, Memory};
+use super::language::{Gguf, Language, Memory, Packing};
 use super::local_tests::{answer, config, open, text_demands};
 use super::*;
+use crate::device::of_tests;
 use crate::index::product::dot;
 
 /// The families, with what their GGUF files call them.
@@ -111,32 +112,47 @@ fn qwen3_embedding_ends_every_text() {
     assert_eq!(cut[..16], cut[16..]);
 }
 
+/// The logits behind tokens that one text reads.
+fn next(language: &Language, tokens: &[u32], memory: &mut Memory) -> Vec<f32> {
+    let rows = language.read(&mut [(tokens, memory)]).unwrap();
+    language.logits(&rows).unwrap().remove(0)
+}
+
 /// The logits behind a prompt, read in pieces, and the likeliest tokens that follow.
 fn follow(language: &Language, prompt: &[u32], steps: usize, piece: usize) -> (Vec<f32>, Vec<u32>) {
     let mut memory = Memory::default();
-    let mut rows = None;
+    let mut first = Vec::new();
     for piece in prompt.chunks(piece) {
-        rows = Some(language.read(piece, &mut memory).unwrap());
+        first = next(language, piece, &mut memory);
     }
-    let first = language.logits(&rows.unwrap()).unwrap();
     let mut logits = first.clone();
     let mut found = Vec::new();
     for _ in 0..steps {
         let best =
             (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap() as u32;
         found.push(best);
-        logits = language.logits(&language.read(&[best], &mut memory).unwrap()).unwrap();
+        logits = next(language, &[best], &mut memory);
     }
     (first, found)
 }
 
 fn language(name: &str) -> Language {
     let folder = Folder::find(&path(name)).unwrap();
-    Language::of_folder(&folder, (DType::F32, &Device::Cpu), 128, true).unwrap()
+    Language::of_folder(&folder, (DType::F32, &of_tests().1), 128, true).unwrap()
 }
 
 #[test]
 fn language_models_equal_their_references() {
+    equal_their_references();
+}
+
+/// What runs on other devices than the processor, here.
+#[test]
+fn composed_language_models_equal_their_references() {
+    crate::nn::composed(equal_their_references);
+}
+
+fn equal_their_references() {
     for (name, _) in FAMILIES {
         let (reference, language) = (reference(name), language(name));
         let prompt = tokens(&reference["prompt"]);
@@ -148,7 +164,7 @@ fn language_models_equal_their_references() {
         }
         // Packed beside another text, the same.
         let rows = language.rows(&[&prompt[..4], &prompt]).unwrap();
-        let logits = language.logits(&rows).unwrap();
+        let logits = language.logits(&rows).unwrap().pop().unwrap();
         assert_near(&logits, &numbers(&reference["logits"]), 5e-4, name);
     }
 }
@@ -158,11 +174,11 @@ fn what_is_forgotten_is_read_again_alike() {
     let (reference, language) = (reference("gemma3"), language("gemma3"));
     let prompt = tokens(&reference["prompt"]);
     let mut memory = Memory::default();
-    language.read(&prompt, &mut memory).unwrap();
+    next(&language, &prompt, &mut memory);
     memory.truncate(10).unwrap();
     assert_eq!(memory.len(), 10);
-    let rows = language.read(&prompt[10..], &mut memory).unwrap();
-    assert_near(&language.logits(&rows).unwrap(), &numbers(&reference["logits"]), 5e-4, "again");
+    let logits = next(&language, &prompt[10..], &mut memory);
+    assert_near(&logits, &numbers(&reference["logits"]), 5e-4, "again");
 }
 
 #[test]
@@ -301,13 +317,78 @@ fn gguf_files_equal_their_folders() {
         let file = out.path().join(format!("{name}.gguf"));
         write_gguf(name, architecture, &file);
         let gguf = Gguf::open(&file).unwrap();
-        let language = Language::of_gguf(&gguf, &Device::Cpu, 128).unwrap();
-        let reference = reference(name);
-        let prompt = tokens(&reference["prompt"]);
-        let (logits, found) = follow(&language, &prompt, 24, 7);
-        assert_near(&logits, &numbers(&reference["logits"]), 2e-3, name);
-        assert_eq!(found, tokens(&reference["tokens"]), "{name}");
+        for packing in [Packing::Auto, Packing::Keep] {
+            let device = if packing == Packing::Keep { Device::Cpu } else { of_tests().1 };
+            let given = (DType::F32, &device);
+            let language = Language::of_gguf(&gguf, packing, given, 128).unwrap();
+            let reference = reference(name);
+            let prompt = tokens(&reference["prompt"]);
+            let (logits, found) = follow(&language, &prompt, 24, 7);
+            assert_near(&logits, &numbers(&reference["logits"]), 2e-3, name);
+            assert_eq!(found, tokens(&reference["tokens"]), "{name}");
+        }
     }
+}
+
+/// Questions that are asked together: each has the answer that it has alone, whatever they begin with.
+#[test]
+fn an_answer_does_not_depend_on_the_batch() {
+    let begin = "a shop for people who run and walk and swim all day ".repeat(3);
+    let questions: Vec<(String, String)> = (0..23)
+        .map(|at| {
+            (begin[..at % 3 * 30].to_owned(), format!("shoe {} of {at}", "red ".repeat(at % 5)))
+        })
+        .collect();
+    for (name, temperature) in [("qwen2", 0.0), ("qwen2", 0.8), ("gemma3", 0.0), ("llama", 0.0)] {
+        let options = |batch: usize| json!({"path": path(name), "context": 512, "batch": batch, "temperature": temperature});
+        let asked = |batch: usize| -> Vec<Reply> {
+            let chat = open(&causal_lm::KIND, options(batch)).unwrap().chat.unwrap();
+            assert_eq!(chat.workers(), batch);
+            let next = std::sync::atomic::AtomicUsize::new(0);
+            let replies = std::sync::Mutex::new(vec![Reply::default(); questions.len()]);
+            std::thread::scope(|scope| {
+                for _ in 0..batch {
+                    scope.spawn(|| {
+                        loop {
+                            let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                            let Some((system, question)) = questions.get(at) else { return };
+                            let reply = answer(&*chat, system, question, 5 + at);
+                            replies.lock().unwrap()[at] = reply;
+                        }
+                    });
+                }
+            });
+            replies.into_inner().unwrap()
+        };
+        let alone = asked(1);
+        assert!(alone.iter().any(|reply| reply.usage.written > 4), "{name}");
+        assert_eq!(asked(4), alone, "{name}");
+        assert_eq!(asked(16), alone, "{name}");
+    }
+}
+
+/// Who stops waiting leaves the others their answers.
+#[test]
+fn one_who_leaves_does_not_stop_the_others() {
+    let options = json!({"path": path("qwen2"), "context": 512, "max_tokens": 200, "batch": 4});
+    let chat = open(&causal_lm::KIND, options).unwrap().chat.unwrap();
+    let alone = answer(&*chat, "say", "shoe", 200);
+    std::thread::scope(|scope| {
+        let others: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| answer(&*chat, "say", "shoe", 200))).collect();
+        let leaving = scope.spawn(|| {
+            let progress = Progress::silent();
+            progress.stop();
+            let turns = [Turn::User("shoe".to_owned())];
+            let ask =
+                Ask { system: "say", turns: &turns, picture: None, schema: None, max_tokens: 9 };
+            chat.ask(&ask, &progress).unwrap_err()
+        });
+        assert!(leaving.join().unwrap().is_cancelled());
+        for other in others {
+            assert_eq!(other.join().unwrap(), alone);
+        }
+    });
 }
 
 #[test]

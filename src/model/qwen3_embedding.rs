@@ -49,7 +49,7 @@ struct Config {
     dim: usize,
     /// Tokens that are read of a text.
     max_tokens: usize,
-    /// Where it runs: `auto` or `cpu`.
+    /// Where it runs: `cpu`, `cuda`, `cuda:1`, or `auto` for what the session says.
     device: String,
     /// The numbers that it computes with.
     dtype: Numbers,

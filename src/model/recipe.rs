@@ -20,7 +20,7 @@ const MAX_BATCH: usize = 256;
 pub(super) struct Options {
     /// The folder of the weights.
     pub(super) path: String,
-    /// Where it runs: `auto` for the best that there is, or `cpu`.
+    /// Where it runs: `cpu`, `cuda`, `cuda:1`, or `auto` for what the session says.
     pub(super) device: String,
     /// Pictures or texts that run together, 1 to 256.
     pub(super) batch: usize,

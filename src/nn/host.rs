@@ -1,6 +1,6 @@
 //! Tensors on the processor as plain slices.
 
-use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType, Device, Layout, Result, Storage, Tensor, bail};
 
 /// Rows that one thread handles at a time. Fixed, so that sums do not depend on scheduling.
 pub(super) const CHUNK: usize = 64;
@@ -22,9 +22,9 @@ pub(super) fn slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Res
     }
 }
 
-/// Calls `read` with the numbers of a tensor on the processor.
+/// Calls `read` with the numbers of a tensor, or with a copy of them where they are not on the processor.
 pub(super) fn with<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {
-    let tensor = tensor.contiguous()?;
+    let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => Ok(read(slice(storage, layout)?)),
@@ -33,8 +33,17 @@ pub(super) fn with<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result
 }
 
 /// Whether the fused form applies: single precision on the processor.
-pub(super) fn fused(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu() && tensor.dtype() == candle_core::DType::F32
+pub(crate) fn fused(tensor: &Tensor) -> bool {
+    fuses(tensor.device(), tensor.dtype())
+}
+
+/// Whether the fused form applies to tensors of a device and a type.
+pub(crate) fn fuses(device: &Device, dtype: DType) -> bool {
+    #[cfg(test)]
+    if tests::composes() {
+        return false;
+    }
+    device.is_cpu() && dtype == DType::F32
 }
 
 /// The sum of products.
@@ -68,5 +77,26 @@ pub(super) fn sum(numbers: &[f32]) -> f32 {
 pub(super) fn add_scaled(to: &mut [f32], factor: f32, from: &[f32]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to += factor * from;
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::cell::Cell;
+
+    thread_local! {
+        static COMPOSED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(super) fn composes() -> bool {
+        COMPOSED.get()
+    }
+
+    /// Runs something on this thread as on a device that has no fused form.
+    pub(crate) fn composed<R>(run: impl FnOnce() -> R) -> R {
+        COMPOSED.set(true);
+        let result = run();
+        COMPOSED.set(false);
+        result
     }
 }

@@ -103,7 +103,7 @@ impl AdamW {
                 let op = InPlace { update, grad, moments: Mutex::new(moments) };
                 param.var.inplace_op1(&op)?;
             } else {
-                // Rare (no accelerator in this build): through memory, with the same arithmetic.
+                // On other devices through memory, with the same arithmetic.
                 let flat = |x: &Tensor| -> Result<Vec<f32>> {
                     Ok(x.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1()?)
                 };

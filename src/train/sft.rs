@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::checkpoint::{Place, State, fingerprint};
 use super::{Epoch, Kind, Report, Until, batches};
-use crate::device::source;
+use crate::device::{AUTO, choose, source};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::index::Catalogue;
 use crate::nn::{AdamW, Params, Schedule, clip};
@@ -53,6 +53,8 @@ struct Config {
     seed: u64,
     /// Which part of each history is learned.
     until: Until,
+    /// Where it runs: `cpu`, `cuda`, `cuda:1`, or `auto` for what the session says.
+    device: String,
 }
 
 impl Default for Config {
@@ -69,6 +71,7 @@ impl Default for Config {
             validation_users: 4000,
             seed: 42,
             until: Until::Train,
+            device: AUTO.to_owned(),
         }
     }
 }
@@ -78,6 +81,7 @@ impl Config {
         let wrong = |name: &str, rule: &str| {
             Err(Error::input("bad-option", format!("option `{name}` must be {rule}")))
         };
+        choose(&self.device)?;
         if self.epochs == 0 || self.epochs > 100_000 {
             return wrong("epochs", "1 to 100000");
         }

@@ -5,10 +5,10 @@
 
 use std::cell::{Cell, RefCell};
 
-use candle_core::Device;
 use serde_json::json;
 
 use super::*;
+use crate::device::of_tests;
 use crate::kind::find;
 use crate::policy::KINDS;
 
@@ -39,7 +39,7 @@ fn policy(dropout: f64) -> Policy {
     ] {
         config.insert(name.to_owned(), value);
     }
-    (kind.build)(&Json::Object(config), &catalogue(), &Device::Cpu, 1).unwrap()
+    (kind.build)(&Json::Object(config), &catalogue(), &of_tests().1, 1).unwrap()
 }
 
 fn sft(
@@ -120,6 +120,25 @@ fn a_toy_task_is_learned() {
     let Policy::Generate(policy) = &policy else { panic!("a generator") };
     let first = policy.begin(&catalogue(), &[&[]]).unwrap().first().unwrap();
     assert!(first.iter().all(|log| (log.exp() - 0.25).abs() < 0.15), "{first:?}");
+}
+
+/// As on another device: composed operations, and an optimizer that works through memory.
+#[test]
+fn a_toy_task_is_learned_without_fused_operations() {
+    let learn = || {
+        let mut policy = policy(0.0);
+        let options = json!({ "epochs": 3, "batch": 16, "lr": 5e-3, "warmup": 10 });
+        sft(&mut policy, options, &Progress::silent(), &crate::progress::Unsaved).unwrap()
+    };
+    let (fused, composed) = (learn(), crate::nn::composed(learn));
+    let losses = |report: &Report| -> Vec<f64> {
+        report.epochs.iter().filter_map(|epoch| epoch.validation_loss).collect()
+    };
+    let (fused, composed) = (losses(&fused), losses(&composed));
+    assert_eq!((fused.len(), composed.len()), (3, 3));
+    for (a, b) in fused.iter().zip(&composed) {
+        assert!((a - b).abs() < 1e-2 * a, "{fused:?} {composed:?}");
+    }
 }
 
 #[test]

@@ -7,12 +7,19 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::repl::Mode;
 
+/// The version, and what the build has beyond the usual.
+const VERSION: &str = if sidql::WITH_CUDA {
+    concat!(env!("CARGO_PKG_VERSION"), " with CUDA")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// The arguments of `sidql`.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Parser)]
 #[command(
     name = "sidql",
-    version,
+    version = VERSION,
     about = "The shell of sidql, an embedded database for Semantic IDs",
     after_help = "Exit codes: 0 ok, 1 usage or file, 3 failed statement.\n\
                   In the shell, `.help` lists its commands.",

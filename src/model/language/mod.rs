@@ -9,23 +9,26 @@
 //! ```
 //!
 //! Several heads of queries share one of keys and values (arXiv 2305.13245); positions are rotary (2104.09864).
-//! Weights come from a folder or quantized from a GGUF file (`weights.rs`), sizes from its metadata (`shape.rs`).
-//! Rows of several texts are packed without padding; a single text can be continued from what was kept of it.
+//! Weights come from a folder or a GGUF file (`weights.rs`), sizes from its metadata (`shape.rs`).
+//! Rows of several texts are packed without padding, and each text can be continued from what was kept of it
+//! (`attend.rs`). On the processor a row's numbers do not depend on the texts beside it, to the last bit.
 
+mod attend;
 mod shape;
 mod weights;
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::ops::{rms_norm, softmax_last_dim};
-use candle_nn::rotary_emb::{rope, rope_i};
+use candle_nn::ops::rms_norm;
 
-use self::shape::{Family, Rotary};
+use self::attend::{Attention, Past};
+use self::shape::Family;
 use self::weights::{Linear, Name, Place};
 use super::folder::{Folder, misfit};
 use crate::error::{Error, Result};
 
+pub(super) use self::attend::Memory;
 pub(super) use self::shape::Shape;
-pub(super) use self::weights::Gguf;
+pub(super) use self::weights::{Gguf, Packing};
 
 /// What the names of a folder's tensors begin with: those of the model, and that of its head.
 const PREFIXES: &[(&str, &str)] = &[
@@ -46,8 +49,9 @@ pub(super) struct Language {
     norm: Tensor,
     /// From the last row to a number for each token; nothing in a model that only embeds.
     head: Option<Linear>,
-    turns: Turns,
-    local_turns: Turns,
+    attention: Attention,
+    /// That of layers which see a window.
+    local: Attention,
 }
 
 /// One block.
@@ -66,45 +70,6 @@ struct Layer {
     down: Linear,
     /// Scales of the norms behind the attention and the feed-forward layer.
     after: Option<(Tensor, Tensor)>,
-}
-
-/// Cosines and sines: positions × half a head.
-struct Turns {
-    cos: Tensor,
-    sin: Tensor,
-    interleaved: bool,
-}
-
-/// The keys and values of the tokens that one text has so far, layer by layer: heads × tokens × head width.
-#[derive(Clone, Default)]
-pub(super) struct Memory {
-    layers: Vec<Option<(Tensor, Tensor)>>,
-    length: usize,
-}
-
-impl Memory {
-    /// Tokens that are kept.
-    pub(super) fn len(&self) -> usize {
-        self.length
-    }
-
-    /// Forgets all tokens but the first `length`.
-    pub(super) fn truncate(&mut self, length: usize) -> Result<()> {
-        if length >= self.length {
-            return Ok(());
-        }
-        if length == 0 {
-            *self = Memory::default();
-            return Ok(());
-        }
-        for (keys, values) in self.layers.iter_mut().flatten() {
-            // A copy: a view would keep the whole.
-            *keys = keys.narrow(1, 0, length)?.force_contiguous()?;
-            *values = values.narrow(1, 0, length)?.force_contiguous()?;
-        }
-        self.length = length;
-        Ok(())
-    }
 }
 
 impl Language {
@@ -132,11 +97,17 @@ impl Language {
         Language::load(shape, &place, head, (dtype, device), context).map_err(misfit)
     }
 
-    /// The model of a GGUF file.
-    pub(super) fn of_gguf(gguf: &Gguf, device: &Device, context: usize) -> Result<Language> {
+    /// The model of a GGUF file. What `packing` unpacks is computed with in `dtype`, the rest in 32 bits.
+    pub(super) fn of_gguf(
+        gguf: &Gguf,
+        packing: Packing,
+        (dtype, device): (DType, &Device),
+        context: usize,
+    ) -> Result<Language> {
         let shape = Shape::of_gguf(gguf)?;
-        let place = Place::Gguf(gguf, String::new(), device.clone());
-        let given = (DType::F32, device);
+        let packed = packing.stays(gguf, device)?;
+        let given = (if packed { DType::F32 } else { dtype }, device);
+        let place = Place::of_gguf(gguf, packed, given);
         Language::load(shape, &place, Some(&place), given, context).map_err(misfit)
     }
 
@@ -157,61 +128,80 @@ impl Language {
         let words = place.table(WORDS, shape.vocabulary, width)?;
         let head = match (head, place) {
             (None, _) => None,
-            (Some(_), Place::Folder(_)) if shape.tied => Some(Linear::of(words.clone())),
-            (Some(_), _) if shape.tied => Some(place.linear(WORDS, width, shape.vocabulary)?),
+            (Some(_), Place::Gguf { packed: true, .. }) if shape.tied => {
+                Some(place.linear(WORDS, width, shape.vocabulary)?)
+            }
+            (Some(_), _) if shape.tied => Some(Linear::of(words.clone())),
             (Some(above), _) => {
                 Some(above.linear(("lm_head", "output"), width, shape.vocabulary)?)
             }
         };
-        let turns = |rotary: &Rotary| Turns::new(rotary, shape.head_width, context, dtype, device);
+        let attention = |local| Attention::new(&shape, local, context, (dtype, device));
         Ok(Language {
             dtype,
             words,
             layers,
             norm: norm(place, ("norm", "output_norm"), width, less_one)?,
             head,
-            turns: turns(&shape.rotary)?,
-            local_turns: turns(&shape.local_rotary)?,
+            attention: attention(false)?,
+            local: attention(true)?,
             shape,
         })
     }
 
     /// The last rows of packed texts: rows × width.
     pub(super) fn rows(&self, texts: &[&[u32]]) -> Result<Tensor> {
-        let mut x = self.embed(&texts.concat())?;
-        for layer in &self.layers {
-            let (q, k, v) = self.parts(layer, &x)?;
-            let mut mixed = Vec::with_capacity(texts.len());
-            let mut first = 0;
-            for text in texts {
-                let part = |x: &Tensor| x.narrow(0, first, text.len());
-                let parts = (&part(&q)?, &part(&k)?, &part(&v)?);
-                mixed.push(self.attend(layer, parts, 0, &mut None)?);
-                first += text.len();
-            }
-            x = self.rest(layer, &x, &Tensor::cat(&mixed, 0)?)?;
-        }
-        Ok(rms_norm(&x, &self.norm, self.shape.epsilon)?)
+        let mut memories = vec![Memory::default(); texts.len()];
+        let mut texts: Vec<_> = texts.iter().copied().zip(&mut memories).collect();
+        self.through(&mut texts)
     }
 
-    /// Reads on in one text. Gives the last rows of the new tokens: rows × width.
-    pub(super) fn read(&self, tokens: &[u32], memory: &mut Memory) -> Result<Tensor> {
-        memory.layers.resize(self.layers.len(), None);
-        let mut x = self.embed(tokens)?;
-        for (layer, past) in self.layers.iter().zip(&mut memory.layers) {
+    /// Reads on in several texts at once. Gives the last row of each: texts × width.
+    pub(super) fn read(&self, texts: &mut [(&[u32], &mut Memory)]) -> Result<Tensor> {
+        let x = self.through(texts)?;
+        let mut end = 0;
+        let last = texts.iter().map(|(tokens, _)| {
+            end += tokens.len() as u32;
+            end - 1
+        });
+        let last = Tensor::new(last.collect::<Vec<u32>>(), x.device())?;
+        Ok(x.index_select(&last, 0)?)
+    }
+
+    /// The rows of new tokens behind all layers and the last norm: rows × width.
+    fn through(&self, texts: &mut [(&[u32], &mut Memory)]) -> Result<Tensor> {
+        let mut tokens: Vec<u32> = Vec::new();
+        for (new, memory) in texts.iter_mut() {
+            tokens.extend_from_slice(new);
+            if memory.layers.is_empty() {
+                let nothing = |layer: &Layer| self.attention(layer).nothing();
+                memory.layers = self.layers.iter().map(nothing).collect();
+            }
+        }
+        let mut x = self.embed(&tokens)?;
+        for (at, layer) in self.layers.iter().enumerate() {
             let (q, k, v) = self.parts(layer, &x)?;
-            let mixed = self.attend(layer, (&q, &k, &v), memory.length, past)?;
+            let mut pasts: Vec<(usize, &mut Past)> = Vec::with_capacity(texts.len());
+            for (tokens, memory) in texts.iter_mut() {
+                pasts.push((tokens.len(), &mut memory.layers[at]));
+            }
+            let mixed = self.attention(layer).attend((&q, &k, &v), &mut pasts)?;
             x = self.rest(layer, &x, &mixed)?;
         }
-        memory.length += tokens.len();
+        for (tokens, memory) in texts {
+            memory.length += tokens.len();
+        }
         Ok(rms_norm(&x, &self.norm, self.shape.epsilon)?)
     }
 
-    /// A number for each token that may follow the last of these rows.
-    pub(super) fn logits(&self, rows: &Tensor) -> Result<Vec<f32>> {
+    fn attention(&self, layer: &Layer) -> &Attention {
+        if layer.local { &self.local } else { &self.attention }
+    }
+
+    /// For each row a number for each token that may follow it.
+    pub(super) fn logits(&self, rows: &Tensor) -> Result<Vec<Vec<f32>>> {
         let head = self.head.as_ref().ok_or_else(|| Error::internal("a model without a head"))?;
-        let last = rows.narrow(0, rows.dim(0)? - 1, 1)?.contiguous()?;
-        Ok(head.forward(&last)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+        Ok(head.forward(rows)?.to_dtype(DType::F32)?.to_vec2()?)
     }
 
     fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
@@ -235,60 +225,6 @@ impl Language {
             (q, k) = (normed(&q, q_norm)?, normed(&k, k_norm)?);
         }
         Ok((q, k, layer.v.forward(&x)?))
-    }
-
-    /// Attention within one text. The new rows stand at `start`, behind those in `past`, and join them.
-    fn attend(
-        &self,
-        layer: &Layer,
-        (q, k, v): (&Tensor, &Tensor, &Tensor),
-        start: usize,
-        past: &mut Option<(Tensor, Tensor)>,
-    ) -> Result<Tensor> {
-        let Shape { heads, kv_heads, head_width, .. } = self.shape;
-        let rows = q.dim(0)?;
-        let turns = if layer.local { &self.local_turns } else { &self.turns };
-        // 1 × heads × rows × head width
-        let split = |x: &Tensor, heads: usize| -> candle_core::Result<Tensor> {
-            x.reshape((1, rows, heads, head_width))?.transpose(1, 2)?.contiguous()
-        };
-        let q = turns.turn(&split(q, heads)?, start)?;
-        let k = turns.turn(&split(k, kv_heads)?, start)?.squeeze(0)?;
-        let v = split(v, kv_heads)?.squeeze(0)?;
-        let (k, v) = match past.take() {
-            Some((keys, values)) => (Tensor::cat(&[keys, k], 1)?, Tensor::cat(&[values, v], 1)?),
-            None => (k, v),
-        };
-        // Heads that share keys lie side by side, so that their rows are one matrix.
-        let q = q.reshape((kv_heads, heads / kv_heads * rows, head_width))?;
-        let scores = (q.matmul(&k.t()?)? * self.shape.scale)?;
-        let mut scores = scores.reshape((heads, rows, start + rows))?;
-        if let Some(mask) = self.mask(layer.local, start, rows)? {
-            scores = scores.broadcast_add(&mask)?;
-        }
-        let weights = softmax_last_dim(&scores)?.reshape((kv_heads, (), start + rows))?;
-        let mixed = weights.matmul(&v)?.reshape((heads, rows, head_width))?;
-        *past = Some((k, v));
-        Ok(mixed.transpose(0, 1)?.reshape((rows, heads * head_width))?)
-    }
-
-    /// What hides from rows what comes after them, and from those of a window what is too long ago: rows × all
-    /// rows. Nothing where every row sees everything.
-    fn mask(&self, local: bool, start: usize, rows: usize) -> Result<Option<Tensor>> {
-        let window = if local { self.shape.window } else { usize::MAX };
-        if rows == 1 && start < window {
-            return Ok(None);
-        }
-        let hide = |row: usize| {
-            let at = start + row;
-            (0..start + rows).map(move |other| {
-                let seen = other <= at && at - other < window;
-                if seen { 0.0 } else { f32::NEG_INFINITY }
-            })
-        };
-        let mask: Vec<f32> = (0..rows).flat_map(hide).collect();
-        let mask = Tensor::from_vec(mask, (rows, start + rows), self.words.device())?;
-        Ok(Some(mask.to_dtype(self.dtype)?))
     }
 
     /// What follows the attention in a block.
@@ -362,29 +298,4 @@ fn norm(
 ) -> candle_core::Result<Tensor> {
     let scale = place.scale(name, width)?;
     if less_one { scale + 1.0 } else { Ok(scale) }
-}
-
-impl Turns {
-    fn new(
-        rotary: &Rotary,
-        head_width: usize,
-        positions: usize,
-        dtype: DType,
-        device: &Device,
-    ) -> candle_core::Result<Turns> {
-        let angles = rotary.angles(head_width);
-        let table = |turn: fn(f64) -> f64| {
-            let row = |at: usize| angles.iter().map(move |angle| turn(angle * at as f64) as f32);
-            let rows: Vec<f32> = (0..positions).flat_map(row).collect();
-            Tensor::from_vec(rows, (positions, head_width / 2), device)?.to_dtype(dtype)
-        };
-        Ok(Turns { cos: table(f64::cos)?, sin: table(f64::sin)?, interleaved: rotary.interleaved })
-    }
-
-    /// `x`: 1 × heads × rows × head width, the first row at position `start`.
-    fn turn(&self, x: &Tensor, start: usize) -> candle_core::Result<Tensor> {
-        let rows = x.dim(2)?;
-        let (cos, sin) = (self.cos.narrow(0, start, rows)?, self.sin.narrow(0, start, rows)?);
-        if self.interleaved { rope_i(x, &cos, &sin) } else { rope(x, &cos, &sin) }
-    }
 }

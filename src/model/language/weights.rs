@@ -9,7 +9,7 @@ use std::path::Path;
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::quantized::tokenizer::TokenizerFromGguf;
 use candle_core::quantized::{QMatMul, QTensor};
-use candle_core::{Device, Module, Tensor};
+use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::VarBuilder;
 use tokenizers::Tokenizer;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -18,6 +18,10 @@ use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 
 use crate::error::{Error, Result};
+use crate::nn::rows_times;
+
+/// The most bytes that quantized weights are unpacked into, where nothing is said.
+const UNPACKED: usize = 8 << 30;
 
 /// An open GGUF file.
 pub(in crate::model) struct Gguf {
@@ -88,12 +92,47 @@ impl Gguf {
         if self.dims("rope_freqs.weight").is_none() {
             return Ok(None);
         }
-        let divisors = self.tensor("rope_freqs.weight", &Device::Cpu)?.dequantize(&Device::Cpu)?;
+        let divisors = self.tensor("rope_freqs.weight")?.dequantize(&Device::Cpu)?;
         Ok(Some(divisors.flatten_all()?.to_vec1()?))
     }
 
-    fn tensor(&self, name: &str, device: &Device) -> candle_core::Result<QTensor> {
-        self.content.tensor(&mut *self.file.borrow_mut(), name, device)
+    /// Numbers of all tensors together.
+    fn numbers(&self) -> usize {
+        self.content.tensor_infos.values().map(|info| info.shape.elem_count()).sum()
+    }
+
+    fn tensor(&self, name: &str) -> candle_core::Result<QTensor> {
+        self.content.tensor(&mut *self.file.borrow_mut(), name, &Device::Cpu)
+    }
+}
+
+/// What becomes of quantized weights when they are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::model) enum Packing {
+    /// They are unpacked, unless they would be too many for it.
+    Auto,
+    /// They are unpacked.
+    Unpack,
+    /// They stay as they are: less memory, and more work for each token.
+    Keep,
+}
+
+impl Packing {
+    /// Whether the weights of a file stay packed.
+    pub(super) fn stays(self, gguf: &Gguf, device: &Device) -> Result<bool> {
+        match self {
+            // Candle's products with packed weights are for the processor; its kernels for cards are left out.
+            Packing::Keep if !device.is_cpu() => {
+                let message = "quantized weights are computed with on the processor alone";
+                Err(Error::input("bad-option", message)
+                    .help("WITH (device = 'cpu'), or without dtype = 'quantized'"))
+            }
+            Packing::Keep => Ok(true),
+            Packing::Unpack => Ok(false),
+            Packing::Auto => {
+                Ok(device.is_cpu() && gguf.numbers() * DType::F32.size_in_bytes() > UNPACKED)
+            }
+        }
     }
 }
 
@@ -101,8 +140,16 @@ impl Gguf {
 pub(super) enum Place<'a> {
     /// A folder.
     Folder(VarBuilder<'static>),
-    /// A GGUF file, and what the names begin with.
-    Gguf(&'a Gguf, String, Device),
+    /// A GGUF file.
+    Gguf {
+        gguf: &'a Gguf,
+        /// What the names begin with.
+        prefix: String,
+        /// Whether matrices stay quantized.
+        packed: bool,
+        dtype: DType,
+        device: Device,
+    },
 }
 
 /// Both names of a tensor: in a folder and in a GGUF file.
@@ -110,19 +157,29 @@ pub(super) type Name = (&'static str, &'static str);
 
 /// A matrix that multiplies rows, and perhaps a bias.
 pub(super) struct Linear {
-    matrix: QMatMul,
+    matrix: Matrix,
     bias: Option<Tensor>,
+}
+
+enum Matrix {
+    /// Out × in.
+    Plain(Tensor),
+    /// The same, quantized.
+    Packed(QMatMul),
 }
 
 impl Linear {
     /// A given matrix, out × in, without a bias.
     pub(super) fn of(matrix: Tensor) -> Linear {
-        Linear { matrix: QMatMul::Tensor(matrix), bias: None }
+        Linear { matrix: Matrix::Plain(matrix), bias: None }
     }
 
     /// `x`: rows × in. Gives rows × out.
     pub(super) fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let x = self.matrix.forward(x)?;
+        let x = match &self.matrix {
+            Matrix::Plain(matrix) => rows_times(x, matrix)?,
+            Matrix::Packed(matrix) => matrix.forward(x)?,
+        };
         match &self.bias {
             Some(bias) => x.broadcast_add(bias),
             None => Ok(x),
@@ -131,17 +188,30 @@ impl Linear {
 }
 
 impl<'a> Place<'a> {
+    /// The model of a GGUF file.
+    pub(super) fn of_gguf(
+        gguf: &'a Gguf,
+        packed: bool,
+        (dtype, device): (DType, &Device),
+    ) -> Place<'a> {
+        Place::Gguf { gguf, prefix: String::new(), packed, dtype, device: device.clone() }
+    }
+
     /// A layer.
     pub(super) fn layer(&self, at: usize) -> Place<'a> {
         match self {
             Place::Folder(place) => Place::Folder(place.pp("layers").pp(at)),
-            Place::Gguf(gguf, prefix, device) => {
-                Place::Gguf(gguf, format!("{prefix}blk.{at}."), device.clone())
-            }
+            Place::Gguf { gguf, prefix, packed, dtype, device } => Place::Gguf {
+                gguf,
+                prefix: format!("{prefix}blk.{at}."),
+                packed: *packed,
+                dtype: *dtype,
+                device: device.clone(),
+            },
         }
     }
 
-    /// Embeddings: rows × width. Those of a quantized file come in 16 bits.
+    /// Embeddings: rows × width. Those of a file that stays quantized come in 16 bits.
     pub(super) fn table(
         &self,
         name: Name,
@@ -150,10 +220,13 @@ impl<'a> Place<'a> {
     ) -> candle_core::Result<Tensor> {
         match self {
             Place::Folder(place) => place.get((rows, width), &format!("{}.weight", name.0)),
-            Place::Gguf(gguf, prefix, device) => {
-                let tensor = gguf.tensor(&format!("{prefix}{}.weight", name.1), device)?;
+            Place::Gguf { gguf, prefix, packed, dtype, device } => {
+                let tensor = gguf.tensor(&format!("{prefix}{}.weight", name.1))?;
                 fits(name.1, tensor.shape().dims(), &[rows, width])?;
-                tensor.dequantize_f16(device)
+                if *packed {
+                    return tensor.dequantize_f16(device);
+                }
+                unpacked(&tensor, (*dtype, device))
             }
         }
     }
@@ -173,14 +246,19 @@ impl<'a> Place<'a> {
         let (matrix, biased) = match self {
             Place::Folder(place) => {
                 let place = place.pp(name.0);
-                let matrix = QMatMul::Tensor(place.get((output, input), "weight")?);
+                let matrix = Matrix::Plain(place.get((output, input), "weight")?);
                 (matrix, place.contains_tensor("bias"))
             }
-            Place::Gguf(gguf, prefix, device) => {
-                let tensor = gguf.tensor(&format!("{prefix}{}.weight", name.1), device)?;
+            Place::Gguf { gguf, prefix, packed, dtype, device } => {
+                let tensor = gguf.tensor(&format!("{prefix}{}.weight", name.1))?;
                 fits(name.1, tensor.shape().dims(), &[output, input])?;
                 let biased = gguf.dims(&format!("{prefix}{}.bias", name.1)).is_some();
-                (QMatMul::from_qtensor(tensor)?, biased)
+                let matrix = if *packed {
+                    Matrix::Packed(QMatMul::from_qtensor(tensor)?)
+                } else {
+                    Matrix::Plain(unpacked(&tensor, (*dtype, device))?)
+                };
+                (matrix, biased)
             }
         };
         let bias = biased.then(|| self.vector((name.0, name.1, "bias"), output)).transpose()?;
@@ -194,13 +272,18 @@ impl<'a> Place<'a> {
     ) -> candle_core::Result<Tensor> {
         match self {
             Place::Folder(place) => place.get(width, &format!("{in_folder}.{which}")),
-            Place::Gguf(gguf, prefix, device) => {
-                let tensor = gguf.tensor(&format!("{prefix}{in_gguf}.{which}"), device)?;
+            Place::Gguf { gguf, prefix, dtype, device, .. } => {
+                let tensor = gguf.tensor(&format!("{prefix}{in_gguf}.{which}"))?;
                 fits(in_gguf, tensor.shape().dims(), &[width])?;
-                tensor.dequantize(device)
+                unpacked(&tensor, (*dtype, device))
             }
         }
     }
+}
+
+/// A tensor unpacked here, whatever it is for: no card has to know how it was packed.
+fn unpacked(tensor: &QTensor, (dtype, device): (DType, &Device)) -> candle_core::Result<Tensor> {
+    tensor.dequantize(&Device::Cpu)?.to_dtype(dtype)?.to_device(device)
 }
 
 /// Refuses a tensor of another shape.

@@ -5,6 +5,8 @@
 use serde_json::Value as Json;
 
 use super::*;
+use crate::device::of_tests;
+use crate::nn::composed;
 
 fn catalogue() -> Catalogue {
     let codes = (0..24u16).flat_map(|item| [item / 6, item / 2 % 3, item % 2]).collect();
@@ -21,7 +23,7 @@ fn decoder(seed: u64) -> Decoder {
         buckets: 16,
         ..Config::default()
     };
-    Decoder::new(config, &[4, 3, 2], &Device::Cpu, seed).unwrap()
+    Decoder::new(config, &[4, 3, 2], &of_tests().1, seed).unwrap()
 }
 
 fn loss(decoder: &Decoder, histories: &[History<'_>], train: bool, targets: Targets) -> Tensor {
@@ -90,7 +92,7 @@ fn gradients_equal_finite_differences() {
             values[at] += by;
             param
                 .var
-                .set(&Tensor::from_vec(values, param.var.dims(), &Device::Cpu).unwrap())
+                .set(&Tensor::from_vec(values, param.var.dims(), param.var.device()).unwrap())
                 .unwrap();
             of().to_scalar::<f32>().unwrap()
         };
@@ -99,6 +101,29 @@ fn gradients_equal_finite_differences() {
         moved(0.0);
         let close = (slope - grad[at]).abs() <= 0.02 * grad[at].abs() + 2e-4;
         assert!(close, "{}: {slope} {}", param.name, grad[at]);
+    }
+}
+
+/// What runs on other devices than the processor, walked here from the embeddings to the last gradient.
+#[test]
+fn composed_operations_equal_the_fused_ones() {
+    let histories: [History<'_>; 3] = [&[1, 5, 2, 17], &[8, 3], &[0, 1, 2, 3, 4, 5, 6, 7]];
+    let walk = || {
+        let decoder = decoder(3);
+        let loss = loss(&decoder, &histories, true, Targets::All);
+        let grads = loss.backward().unwrap();
+        let flat = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let params = decoder.params.iter();
+        let all = params.flat_map(|param| flat(grads.get(param.var.as_tensor()).unwrap()));
+        let all: Vec<f32> = all.collect();
+        (loss.to_scalar::<f32>().unwrap(), stepped(&decoder, &[1, 2, 9], 17), all)
+    };
+    let (fused, composed) = (walk(), composed(walk));
+    assert!((fused.0 - composed.0).abs() < 1e-5, "{} {}", fused.0, composed.0);
+    assert!((fused.1 - composed.1).abs() < 1e-4, "{} {}", fused.1, composed.1);
+    assert_eq!(fused.2.len(), composed.2.len());
+    for (at, (a, b)) in fused.2.iter().zip(&composed.2).enumerate() {
+        assert!((a - b).abs() < 1e-4 + 1e-3 * a.abs(), "gradient {at}: {a} {b}");
     }
 }
 

@@ -35,18 +35,27 @@ const DESCRIPTORS: Space = (
 
 /// The catalogue.
 pub(crate) struct Evidence {
+    /// The items whose codes are compared.
     pub(crate) db: Database,
     pub(crate) spaces: Vec<Space>,
+    /// Of all items, also those without codes.
     pub(crate) titles: Vec<String>,
     pub(crate) captions: Vec<String>,
+    /// For each of all items its place among those with codes.
+    pub(crate) places: Vec<Option<usize>>,
 }
 
 impl Evidence {
-    /// Reads the items, takes their captions over, and makes the spaces.
+    /// Reads the items, takes their captions over, and makes the spaces. Where there is a file of descriptors, the items
+    /// that it lacks have no codes: all rows are compared on the same ones.
     pub(crate) fn new(report: &Report) -> Result<Self> {
         let db = Database::open_in_memory()?;
         let items = data("industrial_mm/items.jsonl.gz");
         let mut spaces = SPACES.to_vec();
+        let whole = Database::open_in_memory()?;
+        whole.execute(&format!("COPY items FROM '{}'", items.display()), ())?;
+        let column = |name| column(&whole, name);
+        let (ids, titles, captions) = (column("id")?, column("title")?, column("caption")?);
         let told = std::env::var_os("DESCRIPTORS").map(PathBuf::from);
         if let Some(file) = &told {
             let folder = tempfile::tempdir()?;
@@ -54,6 +63,7 @@ impl Evidence {
             join(&items, file, &joined)?;
             say(report, &db, &format!("COPY items FROM '{}'", joined.display()))?;
             say(report, &db, &format!("ENRICH items BY intent WITH (from = '{TOLD}')"))?;
+            say(report, &db, "DELETE FROM items WHERE descriptors IS NULL")?;
             spaces.push(DESCRIPTORS);
         } else {
             say(report, &db, &format!("COPY items FROM '{}'", items.display()))?;
@@ -67,9 +77,11 @@ impl Evidence {
             let options = format!("parts = [{parts}], space = '{space}'");
             say(report, &db, &format!("ENRICH items BY text USING minilm WITH ({options})"))?;
         }
-        let column = |name| column(&db, name);
-        let (titles, captions) = (column("title")?, column("caption")?);
-        Ok(Evidence { db, spaces, titles, captions })
+        let coded = self::column(&db, "id")?;
+        let coded: HashMap<&str, usize> =
+            coded.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
+        let places = ids.iter().map(|id| coded.get(id.as_str()).copied()).collect();
+        Ok(Evidence { db, spaces, titles, captions, places })
     }
 }
 

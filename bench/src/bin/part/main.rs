@@ -20,6 +20,8 @@ use similar::{Bags, Pair};
 const ALIKE: f64 = 0.5;
 /// Codes of each level.
 const SIZES: [usize; 2] = [32, 256];
+/// Items for each code of a level, at the least.
+const LEAST_ITEMS: usize = 4;
 /// Levels of a SID.
 const LEVELS: usize = 3;
 /// Seeds of the codebooks.
@@ -33,7 +35,14 @@ fn main() -> Result {
     report.say("industrial_mm: 1,204 items with captions of their photos, vectors by MiniLM (256 tokens of a text)");
     let evidence = Evidence::new(&report)?;
     let groups = groups(&report, &evidence);
-    for codes in SIZES {
+    let coded = evidence.places.iter().flatten().count();
+    let mut sizes = SIZES.to_vec();
+    sizes.retain(|codes| codes * LEAST_ITEMS <= coded);
+    if sizes.is_empty() {
+        sizes.push((coded / LEAST_ITEMS).max(2));
+    }
+    report.say(format!("items with codes: {coded}"));
+    for codes in sizes {
         let mut shares = Vec::new();
         for (space, made_from, _) in &evidence.spaces {
             shares.push((*made_from, parted(&evidence.db, space, codes, &groups)?));
@@ -62,8 +71,11 @@ struct Group {
 /// The pairs that are looked at.
 fn groups(report: &Report, evidence: &Evidence) -> Vec<Group> {
     let (titles, captions) = (Bags::new(&evidence.titles), Bags::new(&evidence.captions));
-    let places = |pairs: &[Pair]| pairs.iter().map(|pair| (pair.first, pair.second)).collect();
-    let alike = titles.nearest(ALIKE);
+    // Neighbours are those of the whole catalogue; pairs are looked at where both have codes.
+    let coded = |pair: &Pair| Some((evidence.places[pair.first]?, evidence.places[pair.second]?));
+    let places = |pairs: &[Pair]| pairs.iter().filter_map(coded).collect();
+    let mut alike = titles.nearest(ALIKE);
+    alike.retain(|pair| coded(pair).is_some());
     let photos = |pair: &Pair| captions.cosine(pair.first, pair.second);
     let middle = Samples::new(alike.iter().map(photos).collect()).median();
     let (same, other): (Vec<Pair>, Vec<Pair>) =
@@ -71,7 +83,7 @@ fn groups(report: &Report, evidence: &Evidence) -> Vec<Group> {
     let mut hidden = captions.nearest(ALIKE);
     hidden.retain(|pair| titles.cosine(pair.first, pair.second) < ALIKE);
     let mut random = ChaCha8Rng::seed_from_u64(RANDOM_SEED);
-    let count = evidence.titles.len();
+    let count = evidence.places.iter().flatten().count();
     let drawn =
         std::iter::repeat_with(|| (random.random_range(0..count), random.random_range(0..count)));
     let drawn = drawn.filter(|(first, second)| first != second).take(RANDOM).collect();
@@ -81,7 +93,7 @@ fn groups(report: &Report, evidence: &Evidence) -> Vec<Group> {
          of the same words; half of them have captions with a cosine below {middle:.3}",
         alike.len(),
     ));
-    vec![
+    let mut groups = vec![
         Group { name: "titles alike", pairs: places(&alike) },
         Group {
             name: "titles alike, captions less alike than in half of them",
@@ -90,7 +102,9 @@ fn groups(report: &Report, evidence: &Evidence) -> Vec<Group> {
         Group { name: "titles alike, captions more alike", pairs: places(&same) },
         Group { name: "captions alike and titles not", pairs: places(&hidden) },
         Group { name: "drawn at random", pairs: drawn },
-    ]
+    ];
+    groups.retain(|group| !group.pairs.is_empty());
+    groups
 }
 
 /// The shares of pairs that part at each level, by group: one for each seed.
