@@ -102,8 +102,14 @@ const ITEMS: &[Column] = &[("id", Text)];
 const INTERACTIONS: &[Column] =
     &[("user", Text), ("item", Text), ("time", Number), ("kind", Text), ("weight", Number)];
 const USERS: &[Column] = &[("id", Text), ("interactions", Number)];
-const CODES: &[Column] =
-    &[("prefix", Sid), ("level", Number), ("items", Number), ("children", Number)];
+const CODES: &[Column] = &[
+    ("prefix", Sid),
+    ("level", Number),
+    ("items", Number),
+    ("children", Number),
+    ("parent", Sid),
+    ("siblings", Number),
+];
 const CODEBOOKS: &[Column] = &[
     ("name", Text),
     ("kind", Text),
