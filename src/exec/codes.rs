@@ -1,7 +1,7 @@
 //! What SIDs alone tell: the nodes of their tree, and how many items share a prefix.
 
 use sidql_storage::reach::{self, SidRange};
-use sidql_storage::{GenerationNo, generations, items};
+use sidql_storage::{GenerationNo, codebooks, generations, items};
 
 use super::filter::{eval, holds};
 use super::select::Reading;
@@ -63,6 +63,16 @@ pub(super) fn nodes(
         }
     }
     Ok(rows)
+}
+
+/// The number of nodes of the tree that `codes` alone means; none where it means none.
+pub(super) fn nodes_in_use(reading: Reading<'_>) -> Result<u64> {
+    let published: Vec<GenerationNo> =
+        codebooks::all(reading.view)?.iter().filter_map(|one| one.published).collect();
+    match published.as_slice() {
+        [one] => Ok(reading.cache.index(reading.view, *one)?.trie.nodes() as u64 - 1),
+        _ => Ok(0),
+    }
 }
 
 /// One row for each group of prefixes, in the order of the tree: its keys, then its counts. No item is read.

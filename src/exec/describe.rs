@@ -136,11 +136,13 @@ fn describe_codebook(
     if let Some(error) = health.error {
         facts.add("reconstruction error", format!("{error:.4}"));
     }
-    for (name, buckets) in
-        [("collisions before repair", health.native), ("collisions after", health.repaired)]
-    {
+    let repair =
+        [("collisions before repair", health.native), ("collisions after", health.repaired)];
+    let as_given = [("collisions", health.repaired)];
+    let collisions = if generation.artefact.is_some() { &repair[..] } else { &as_given };
+    for (name, buckets) in collisions {
         facts.add(
-            name,
+            *name,
             format!(
                 "{} items ({:.2} %), largest bucket {}",
                 buckets.items,

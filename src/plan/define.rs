@@ -72,7 +72,8 @@ pub(crate) fn rebuild_codebook(
         .map_err(|error| error.at(rebuild.name.span.clone()))?;
     if codebook.kind == import::FOREIGN {
         let name = &codebook.name;
-        let message = format!("the sids of `{name}` were made elsewhere, so they cannot be made anew");
+        let message =
+            format!("the sids of `{name}` were made elsewhere, so they cannot be made anew");
         return Err(Error::input("foreign-codebook", message)
             .help(format!("COPY codes FROM '…' WITH (codebook = '{name}') adds a generation"))
             .at(rebuild.name.span.clone()));

@@ -103,6 +103,9 @@ fn access_line(select: &Select) -> String {
             let (codebook, shown) = (&reach.codebook, reach.shown());
             format!("skip through sids in {codebook} by {shown}: about {rows}")
         }
+        Access::Tree { codebook, nodes, .. } if nodes.is_empty() => {
+            format!("no node of the sid tree of {codebook} can be so")
+        }
         Access::Tree { codebook, nodes, .. } => {
             let shown: Vec<String> = nodes.iter().map(nodes_line).collect();
             format!("sid tree of {codebook}: {}", shown.join("; "))
@@ -127,7 +130,8 @@ fn nodes_line(nodes: &Nodes) -> String {
         (from, to) => Level::Range(from, to),
     };
     let pattern = SidPattern { levels: nodes.range.levels.iter().map(level).collect() };
-    let under = if pattern.levels.is_empty() { "all nodes".to_owned() } else { pattern.to_string() };
+    let under =
+        if pattern.levels.is_empty() { "all nodes".to_owned() } else { pattern.to_string() };
     match (nodes.least, nodes.most) {
         (1, usize::MAX) => under,
         (least, usize::MAX) => format!("{under}, levels from {least}"),

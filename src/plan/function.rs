@@ -31,8 +31,22 @@ impl PartialEq for Function {
 
 /// Every scalar function.
 pub(crate) const FUNCTIONS: &[Function] = &[
-    Function { name: "lower", arity: 1..=1, takes: "a text", gives: Type::Text, of_sids: false, eval: lower },
-    Function { name: "upper", arity: 1..=1, takes: "a text", gives: Type::Text, of_sids: false, eval: upper },
+    Function {
+        name: "lower",
+        arity: 1..=1,
+        takes: "a text",
+        gives: Type::Text,
+        of_sids: false,
+        eval: lower,
+    },
+    Function {
+        name: "upper",
+        arity: 1..=1,
+        takes: "a text",
+        gives: Type::Text,
+        of_sids: false,
+        eval: upper,
+    },
     Function {
         name: "length",
         arity: 1..=1,

@@ -118,7 +118,8 @@ impl Reach {
     /// The prefixes, where it is nothing else.
     pub(crate) fn prefixes(&self) -> Option<Vec<Vec<u16>>> {
         let plain = |range: &SidRange| range.is_prefix() && !range.levels.is_empty();
-        self.ranges.iter().all(plain).then(|| self.ranges.iter().map(SidRange::fixed).collect())
+        let all = !self.ranges.is_empty() && self.ranges.iter().all(plain);
+        all.then(|| self.ranges.iter().map(SidRange::fixed).collect())
     }
 
     /// How many items it holds, about: what lies under the fixed codes, and of it the share of the codes that the levels
@@ -166,7 +167,7 @@ impl Reach {
 }
 
 /// Nodes of a SID tree: in a range, at a depth.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Nodes {
     /// The codes of the node as far as it has them.
     pub(crate) range: SidRange,
@@ -183,7 +184,7 @@ impl Nodes {
     }
 
     /// The nodes that a condition on a row of `codes` can hold for; `prefix`, `parent` and `level` are the columns.
-    pub(crate) fn of(sources: &[Source], term: &Expr) -> Vec<Nodes> {
+    fn of(sources: &[Source], term: &Expr) -> Vec<Nodes> {
         let column = |expr: &Expr, name: &str| {
             let Expr::Source(at) = expr else { return false };
             let Source::Column(at) = sources[*at] else { return false };
@@ -191,9 +192,7 @@ impl Nodes {
         };
         match term {
             Expr::And(left, right) => both(&Nodes::of(sources, left), &Nodes::of(sources, right)),
-            Expr::Or(left, right) => {
-                [Nodes::of(sources, left), Nodes::of(sources, right)].concat()
-            }
+            Expr::Or(left, right) => [Nodes::of(sources, left), Nodes::of(sources, right)].concat(),
             Expr::Under { sid, patterns, whole } if column(sid, "prefix") => {
                 let nodes = |pattern: &SidPattern| {
                     let least = pattern.levels.len();
@@ -239,6 +238,21 @@ impl Nodes {
         }
     }
 
+    /// The nodes that a condition can hold for, of a tree with so many codes at each level.
+    pub(crate) fn within(sources: &[Source], filter: &Expr, sizes: &[u32]) -> Vec<Nodes> {
+        let mut all = Nodes::of(sources, filter);
+        for nodes in &mut all {
+            for ((from, to), size) in nodes.range.levels.iter_mut().zip(sizes) {
+                let last = u16::try_from(size.saturating_sub(1)).unwrap_or(u16::MAX);
+                // A code that there is none of keeps the nodes above it.
+                *to = (*to).min(last).max(*from);
+            }
+        }
+        all.sort();
+        all.dedup();
+        all
+    }
+
     /// Whether the node of these codes is one of them.
     pub(crate) fn holds(&self, codes: &[u16]) -> bool {
         (self.least..=self.most).contains(&codes.len()) && self.range.admits(codes)
@@ -261,7 +275,8 @@ fn at_depth(comparison: Comparison, depth: i64) -> Vec<Nodes> {
         Comparison::Gt => (depth.saturating_add(1), usize::MAX),
         Comparison::Ge => (depth, usize::MAX),
     };
-    vec![Nodes { least, most, ..Nodes::all() }]
+    // The root is above the first level and no node of the relation.
+    vec![Nodes { least: least.max(1), most, ..Nodes::all() }]
 }
 
 /// The nodes that are in both.
@@ -274,7 +289,10 @@ fn both(left: &[Nodes], right: &[Nodes]) -> Vec<Nodes> {
         let (least, most) = (one.least.max(other.least), one.most.min(other.most));
         (least <= most).then_some(Nodes { range, least, most })
     };
-    left.iter().flat_map(|one| right.iter().map(move |other| (one, other))).filter_map(shared).collect()
+    left.iter()
+        .flat_map(|one| right.iter().map(move |other| (one, other)))
+        .filter_map(shared)
+        .collect()
 }
 
 /// The SID below any `prefix(…, n)`, and the fewest levels that it is cut to.
@@ -305,19 +323,18 @@ fn ordered(comparison: Comparison, bound: &Sid, levels: usize) -> Vec<SidRange> 
     };
     let mut ranges = Vec::new();
     for (level, code) in cut.iter().enumerate() {
-        let side = if before {
-            code.checked_sub(1).map(|last| (0, last))
-        } else {
-            code.checked_add(1).map(|first| (first, u16::MAX))
+        let here = with_bound && level + 1 == cut.len();
+        let side = match (before, here) {
+            (true, true) => Some((0, *code)),
+            (true, false) => code.checked_sub(1).map(|last| (0, last)),
+            (false, true) => Some((*code, u16::MAX)),
+            (false, false) => code.checked_add(1).map(|first| (first, u16::MAX)),
         };
         if let Some(side) = side {
             let mut range = SidRange::under(&cut[..level]);
             range.levels.push(side);
             ranges.push(range);
         }
-    }
-    if with_bound {
-        ranges.push(SidRange::under(cut));
     }
     ranges
 }

@@ -125,7 +125,8 @@ pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select
         ..reached(catalog, scope, filter)?
     };
     if let Some(generation) = tree {
-        let nodes = plan.filter.as_ref().map(|filter| Nodes::of(&plan.sources, filter));
+        let of = |filter| Nodes::within(&plan.sources, filter, &generation.sizes);
+        let nodes = plan.filter.as_ref().map(of);
         let nodes = nodes.unwrap_or_else(|| vec![Nodes::all()]);
         let (codebook, generation) = (generation.codebook, generation.number);
         plan.access = Access::Tree { codebook, generation, nodes };

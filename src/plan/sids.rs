@@ -157,11 +157,7 @@ pub(super) fn call(
 }
 
 /// An argument that is a SID: written out, or the value of an expression.
-fn argument(
-    scope: &mut Scope<'_>,
-    function: &Function,
-    arg: &Spanned<ast::Expr>,
-) -> Result<Expr> {
+fn argument(scope: &mut Scope<'_>, function: &Function, arg: &Spanned<ast::Expr>) -> Result<Expr> {
     let takes_number = matches!(&arg.node, ast::Expr::Param(_)) && function.name == "code";
     if takes_number {
         return Ok(resolve(scope, arg)?.0);
@@ -222,7 +218,10 @@ pub(super) fn sid_call(scope: &mut Scope<'_>, args: &[Spanned<ast::Expr>]) -> Re
 /// `prefix(2)`, `prefix('full', 2)`, or `prefix(sid, 2)` of any SID.
 pub(super) fn prefix_call(scope: &mut Scope<'_>, args: &[Spanned<ast::Expr>]) -> Result<Typed> {
     let wrong = || {
-        arity("prefix", "a number of levels: prefix(2), prefix('full', 2), or prefix(sid, 2) of any sid")
+        arity(
+            "prefix",
+            "a number of levels: prefix(2), prefix('full', 2), or prefix(sid, 2) of any sid",
+        )
     };
     let (of, levels) = match args {
         [levels] => (None, levels),

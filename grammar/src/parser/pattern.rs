@@ -184,7 +184,11 @@ fn level_or_range(input: Tokens<'_>, depth: usize) -> Parsed<'_, Level> {
     let (behind, to) = one_level(rest.skip(2), depth)?;
     let Level::Code(to) = to else {
         let message = "a range ends with a code, as in `b2..b9`".to_owned();
-        return Err(rest.skip(2).stop(ParseError::syntax(rest.skip(2).span(), message, String::new())));
+        return Err(rest.skip(2).stop(ParseError::syntax(
+            rest.skip(2).span(),
+            message,
+            String::new(),
+        )));
     };
     if from > to {
         let name = letters(depth);

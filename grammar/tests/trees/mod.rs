@@ -190,16 +190,8 @@ fn select() -> impl Strategy<Value = Select> {
         of(count()),
         of(count()),
     )
-        .prop_map(|(columns, (from, of), near, filter, group_by, order_by, limit, offset)| Select {
-            columns,
-            from,
-            of,
-            near,
-            filter,
-            group_by,
-            order_by,
-            limit,
-            offset,
+        .prop_map(|(columns, (from, of), near, filter, group_by, order_by, limit, offset)| {
+            Select { columns, from, of, near, filter, group_by, order_by, limit, offset }
         })
 }
 
@@ -313,9 +305,8 @@ fn manage() -> BoxedStrategy<Statement> {
         name().prop_map(|name| Statement::Describe(Describe::Model(name))),
         name().prop_map(|name| Statement::Describe(Describe::Prompt(name))),
         name().prop_map(|name| Statement::Describe(Describe::Kind(name))),
-        (sid(), of(generation_of())).prop_map(|(sid, of)| {
-            Statement::Describe(Describe::Prefix { sid: at(sid), of })
-        }),
+        (sid(), of(generation_of()))
+            .prop_map(|(sid, of)| { Statement::Describe(Describe::Prefix { sid: at(sid), of }) }),
         number().prop_map(Statement::ShowFailures),
         number().prop_map(Statement::WaitJob),
         number().prop_map(Statement::CancelJob),

@@ -106,7 +106,8 @@ impl Contrast {
         let total = |counts: &HashMap<String, u32>| counts.values().map(|n| f64::from(*n)).sum();
         let (inside, outside): (f64, f64) = (total(&self.inside), total(&self.outside));
         let all = (inside + outside).max(1.0);
-        let least = (LEAST_SHARE * f64::from(self.members)).max(if self.members < 4 { 1.0 } else { 2.0 });
+        let least =
+            (LEAST_SHARE * f64::from(self.members)).max(if self.members < 4 { 1.0 } else { 2.0 });
         let threshold = if self.members < FEW { 0.0 } else { SIGNIFICANT };
         let score = |thing: &str, count: u32| {
             let here = f64::from(count);
@@ -176,7 +177,8 @@ mod tests {
         let mut contrast = Contrast::default();
         for at in 0..60 {
             contrast.add(things("nail,polish,nail polish"), true);
-            contrast.add(things(if at % 2 == 0 { "cream" } else { "face,cream,face cream" }), false);
+            contrast
+                .add(things(if at % 2 == 0 { "cream" } else { "face,cream,face cream" }), false);
         }
         assert_eq!(names(&contrast), ["nail polish"]);
     }

@@ -223,14 +223,19 @@ fn children(
     let mut sizes: Vec<(u16, usize)> =
         codes.iter().zip(first..).map(|(code, child)| (*code, index.trie.count(child))).collect();
     sizes.sort_by_key(|(code, size)| (std::cmp::Reverse(*size), *code));
+    if sizes.iter().all(|(_, size)| *size == 1) {
+        facts.add("children", format!("{}, each of one item", sizes.len()));
+        return Ok(());
+    }
     facts.add("children", sizes.len());
     for (code, size) in sizes.iter().take(CHILDREN) {
         let mut child = prefix.to_vec();
         child.push(*code);
         let share = 100.0 * *size as f64 / count as f64;
-        let found = counts.children.get(code).map_or_else(Vec::new, |one| {
-            one.among(&counts.terms).telling(CHILD_TERMS)
-        });
+        let found = counts
+            .children
+            .get(code)
+            .map_or_else(Vec::new, |one| one.among(&counts.terms).telling(CHILD_TERMS));
         let terms: Vec<String> = found.into_iter().map(|one| one.thing).collect();
         let mut said = format!("{} ({share:.1} %)", counted(*size, "item"));
         if !terms.is_empty() {

@@ -3,6 +3,7 @@
 pub(crate) mod codes;
 mod interactions;
 mod items;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 

@@ -49,11 +49,8 @@ impl SidRange {
 
     /// What lies in both; nothing where they have nothing in common.
     pub fn and(&self, other: &SidRange) -> Option<SidRange> {
-        let (long, short) = if self.levels.len() < other.levels.len() {
-            (other, self)
-        } else {
-            (self, other)
-        };
+        let (long, short) =
+            if self.levels.len() < other.levels.len() { (other, self) } else { (self, other) };
         let mut levels = long.levels.clone();
         for ((from, to), (least, most)) in levels.iter_mut().zip(&short.levels) {
             (*from, *to) = ((*from).max(*least), (*to).min(*most));
@@ -323,10 +320,7 @@ mod tests {
     #[test]
     fn what_two_ranges_share() {
         let range = |levels: &[(u16, u16)]| SidRange { levels: levels.to_vec() };
-        assert_eq!(
-            range(&[(0, 5)]).and(&range(&[(3, 9), (1, 1)])),
-            Some(range(&[(3, 5), (1, 1)]))
-        );
+        assert_eq!(range(&[(0, 5)]).and(&range(&[(3, 9), (1, 1)])), Some(range(&[(3, 5), (1, 1)])));
         assert_eq!(range(&[(0, 2)]).and(&range(&[(3, 9)])), None);
     }
 }
