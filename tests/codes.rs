@@ -44,7 +44,7 @@ fn coded() -> (Database, tempfile::TempDir) {
 fn level(at: usize) -> impl Strategy<Value = String> {
     let letter = ["a", "b", "c", "d", "e"][at];
     prop_oneof![
-        4 => (0..CODES + 1).prop_map(move |code| format!("{letter}{code}")),
+        4 => (0..=CODES).prop_map(move |code| format!("{letter}{code}")),
         1 => (0..CODES, 0..CODES + 2).prop_map(move |(one, other)| {
             format!("{letter}{}..{letter}{}", one.min(other), one.max(other))
         }),
@@ -60,7 +60,7 @@ fn pattern() -> impl Strategy<Value = String> {
 }
 
 fn prefix() -> impl Strategy<Value = String> {
-    prop::collection::vec(0..CODES + 1, 1..=5).prop_map(|codes| {
+    prop::collection::vec(0..=CODES, 1..=5).prop_map(|codes| {
         let level = |(at, code)| format!("{}{code}", ["a", "b", "c", "d", "e"][at]);
         codes.into_iter().enumerate().map(level).collect::<Vec<_>>().join(".")
     })

@@ -123,6 +123,9 @@ impl Members {
                 b']' | b'}' if !quoted => depth -= 1,
                 _ => {}
             }
+            if depth == 0 && !quoted && matches!(byte, b'"' | b']' | b'}') {
+                break;
+            }
         }
         serde_json::from_slice(&bytes).map_err(|error| {
             let text = error.to_string();

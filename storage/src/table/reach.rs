@@ -87,11 +87,11 @@ impl SidRange {
 type Head = (u16, u16);
 
 /// The items whose SIDs lie in any of these ranges, each once, in the order of SID and item.
-pub fn items_within<'v>(
-    view: &'v dyn View,
+pub fn items_within(
+    view: &dyn View,
     generation: GenerationNo,
     ranges: Vec<SidRange>,
-) -> Result<Stream<'v, (Sid, ItemNo)>> {
+) -> Result<Stream<'_, (Sid, ItemNo)>> {
     if let [range] = ranges.as_slice()
         && range.is_prefix()
     {
@@ -195,10 +195,8 @@ impl<'v> Lists<'v> {
         };
         // The list of SIDs of one level lies before those of more.
         let short = second == 0 && behind != Some(first);
-        let from: Key = match short {
-            true => key::codes(self.generation, &[first]),
-            false => key::codes(self.generation, &[first, second]),
-        };
+        let head = [first, second];
+        let from: Key = key::codes(self.generation, if short { &head[..1] } else { &head });
         let after = key::after(&self.generation.to_be_bytes());
         let to = key::upper(after.as_ref());
         self.rows = Some(self.view.scan(Table::Postings, Bound::Included(&from), to)?);
