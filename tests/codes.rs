@@ -171,6 +171,26 @@ fn every_path_to_a_node_gives_what_the_whole_tree_gives() {
     }
 }
 
+#[test]
+fn a_policy_speaks_sids_that_were_made_elsewhere() {
+    let (db, _folder) = coded();
+    for user in 0..20 {
+        let bought =
+            (0..5).map(|step| format!("{{user: 'u{user}', item: 'i{}'}}", user * 7 + step));
+        let bought = bought.collect::<Vec<_>>().join(", ");
+        run(&db, &format!("INSERT INTO interactions {bought}"));
+    }
+    let shape = "WITH (width = 16, hidden = 16, layers = 1, heads = 2)";
+    run(&db, &format!("CREATE POLICY p USING decoder ON CODEBOOK c {shape}"));
+    run(&db, "TRAIN POLICY p USING sft WITH (epochs = 1, batch = 16)");
+    let found = rows(&db, "RECOMMEND 3 AFTER ('i1') USING p WHERE prefix = a1");
+    assert_eq!(found.len(), 3);
+    for at in 0..3 {
+        let sid = found.get(at, "sid").unwrap().to_string();
+        assert!(sid.starts_with("a1."), "{sid}");
+    }
+}
+
 /// The SIDs of others, as they published them, come in, are measured, are found, and go out as they came.
 #[test]
 fn sids_of_others_come_in_and_go_out() {
