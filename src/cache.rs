@@ -25,8 +25,8 @@ use crate::quantize::Artefact;
 pub(crate) struct IndexSet {
     /// The generation, at the revision that this was built from.
     pub(crate) generation: Generation,
-    /// The codewords.
-    pub(crate) artefact: Arc<Artefact>,
+    /// The codewords; none where the SIDs came from elsewhere.
+    pub(crate) artefact: Option<Arc<Artefact>>,
     /// The items that have a SID.
     pub(crate) catalogue: Catalogue,
     /// Their SIDs as a trie.
@@ -158,7 +158,10 @@ impl Cache {
         {
             return Ok(Arc::clone(known));
         }
-        let artefact = self.artefact(view, &generation)?;
+        let artefact = match generation.artefact {
+            Some(_) => Some(self.artefact(view, &generation)?),
+            None => None,
+        };
         let levels = generation.levels as usize;
         let columns = sids::columns(view, number, levels)?;
         let sizes = generation.sizes.iter().map(|size| *size as usize).collect();

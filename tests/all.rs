@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod beauty;
+mod codes;
 mod docs;
 mod evidence;
 mod jobs;

@@ -171,7 +171,8 @@ fn every_format_round_trips() {
     let (db, folder) = shop();
     let select = "SELECT id, title, price, categories, brand, stock FROM items ORDER BY id";
     let before = rows(&db, select);
-    for format in members(&db, "format") {
+    // An index has sids and nothing else; `codes.rs` has its round trip.
+    for format in members(&db, "format").into_iter().filter(|format| format != "index_json") {
         for compression in ["", ".gz", ".zst"] {
             let file = folder.path().join(format!("out.{format}{compression}"));
             run(&db, &format!("COPY ({select}) TO '{}'", file.display()));

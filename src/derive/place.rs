@@ -21,19 +21,38 @@ pub(super) fn place_in_all(
 ) -> Result<Vec<String>> {
     let mut remedies = Vec::new();
     for codebook in codebooks::all(write)? {
-        let Some(space) = spaces::get(write, &codebook.space)? else { continue };
+        let space = spaces::get(write, &codebook.space)?;
         for generation in generations::of(write, &codebook.name)? {
             if generation.state != GenerationState::Ready {
                 continue;
             }
+            if generation.artefact.is_none() {
+                let published = codebook.published == Some(generation.number);
+                if published && lacks(write, &generation, changed)? {
+                    let name = &codebook.name;
+                    remedies.push(format!("COPY codes FROM '…' WITH (codebook = '{name}')"));
+                }
+                continue;
+            }
+            let Some(space) = &space else { continue };
             if generation.source_hash == space.source_hash {
-                place(write, cache, &generation, &space, changed)?;
+                place(write, cache, &generation, space, changed)?;
             } else if codebook.published == Some(generation.number) {
                 remedies.push(format!("REBUILD CODEBOOK {}", codebook.name));
             }
         }
     }
     Ok(remedies)
+}
+
+/// Whether any of these items has no SID in a generation that was made elsewhere, and so can get none here.
+fn lacks(view: &dyn View, generation: &Generation, items: &[ItemNo]) -> Result<bool> {
+    for item in items {
+        if sids::get(view, generation.number, *item)?.is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Gives items their SIDs in one generation. An item keeps its SID while its prefix is the nearest one.

@@ -7,6 +7,7 @@ use super::{Context, Outcome, prefix, relation, show};
 use crate::clock::format_ms;
 use crate::enrich::prompt::Prompt;
 use crate::error::{Error, Result};
+use crate::job::import::FOREIGN;
 use crate::plan::relation::Relation;
 use crate::plan::show::Describe;
 use crate::quantize::Health;
@@ -27,7 +28,9 @@ pub(crate) fn describe(context: &Context<'_>, what: &Describe) -> Result<Outcome
         Describe::Kind(name) => kind(name)?,
         Describe::Model(record) => model(record)?,
         Describe::Prompt(prompt) => prompt_words(prompt),
-        Describe::Prefix { prefix, generation } => prefix::describe(context, prefix, generation)?,
+        Describe::Prefix { prefix, generation, space } => {
+            prefix::describe(context, prefix, generation, space.as_ref())?
+        }
     }))
 }
 
@@ -99,10 +102,15 @@ fn describe_codebook(
     let mut facts = Facts::new();
     facts.add("codebook", codebook.name.as_str());
     facts.add("kind", codebook.kind.as_str());
-    facts.add("space", codebook.space.as_str());
+    facts.add("space", if codebook.space.is_empty() { "none" } else { &codebook.space });
     let Some(generation) = generation else {
         facts.json("option ", &codebook.config)?;
-        facts.add("generation", format!("none yet; REBUILD CODEBOOK {}", codebook.name));
+        let name = &codebook.name;
+        let remedy = match codebook.kind.as_str() {
+            FOREIGN => format!("COPY codes FROM '…' WITH (codebook = '{name}')"),
+            _ => format!("REBUILD CODEBOOK {name}"),
+        };
+        facts.add("generation", format!("none yet; {remedy}"));
         return Ok(facts.0);
     };
     let published = codebook.published == Some(generation.number);
@@ -125,12 +133,16 @@ fn describe_codebook(
             ),
         );
     }
-    facts.add("reconstruction error", format!("{:.4}", health.error));
-    for (name, buckets) in
-        [("collisions before repair", health.native), ("collisions after", health.repaired)]
-    {
+    if let Some(error) = health.error {
+        facts.add("reconstruction error", format!("{error:.4}"));
+    }
+    let repair =
+        [("collisions before repair", health.native), ("collisions after", health.repaired)];
+    let as_given = [("collisions", health.repaired)];
+    let collisions = if generation.artefact.is_some() { &repair[..] } else { &as_given };
+    for (name, buckets) in collisions {
         facts.add(
-            name,
+            *name,
             format!(
                 "{} items ({:.2} %), largest bucket {}",
                 buckets.items,
@@ -139,8 +151,10 @@ fn describe_codebook(
             ),
         );
     }
-    facts.add("moved to be unique", health.moved);
-    facts.add("suffix level", health.suffix);
+    if generation.artefact.is_some() {
+        facts.add("moved to be unique", health.moved);
+        facts.add("suffix level", health.suffix);
+    }
     Ok(facts.0)
 }
 

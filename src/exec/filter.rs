@@ -37,6 +37,13 @@ pub(crate) fn eval(expr: &Expr, row: &Row) -> Value {
             })),
             _ => Value::Null,
         },
+        Expr::Order { sid, comparison, bound } => match eval(sid, row) {
+            Value::Sid(sid) => {
+                let levels = sid.levels().min(bound.levels());
+                Value::Bool(comparison.holds(sid.codes()[..levels].cmp(bound.codes())))
+            }
+            _ => Value::Null,
+        },
         Expr::Prefix(sid, levels) => match eval(sid, row) {
             Value::Sid(sid) => Value::Sid(sid.prefix(*levels)),
             _ => Value::Null,

@@ -1,6 +1,7 @@
 //! Runs plans. One match, one call for each arm; each family of statements has a file with the stem that it has
 //! in the grammar and the planner.
 
+mod codes;
 mod copy;
 mod define;
 mod describe;
@@ -158,6 +159,7 @@ pub(crate) fn execute(context: &mut Context<'_>, plan: Plan) -> Result<Outcome> 
         Plan::Delete(delete) => write::delete(context, &delete),
         Plan::Import { spec, background } => copy::import(context, &spec, background),
         Plan::Export(export) => copy::export(context, &export),
+        Plan::ExportCodes(export) => copy::export_codes(context, &export),
         Plan::Enrich(enrich) => launch::enrich(context, *enrich),
         Plan::Launch { spec, background } => launch::launch(context, &spec, background),
         Plan::CreateCodebook(codebook) => define::create_codebook(context, &codebook),

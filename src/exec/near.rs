@@ -116,17 +116,30 @@ fn by_sid(
     wanted: usize,
 ) -> Result<Vec<(ItemNo, f32)>> {
     let index = reading.cache.index(reading.view, generation)?;
-    // The suffix level has no codewords, and a code that is none ends what is known of the place.
-    let sizes = index.artefact.sizes();
-    let known =
-        sid.codes().iter().zip(&sizes).take_while(|(code, size)| usize::from(**code) < **size);
-    let known = known.count();
-    if known == 0 {
-        let message = format!("nothing is near {sid}: the first level has {} codes", sizes[0]);
-        return Err(Error::input("unknown-code", message)
-            .help("SELECT prefix, items FROM codes WHERE level = 1 lists them"));
-    }
-    let target = index.artefact.reconstruct(&sid.codes()[..known]);
+    let target = match &index.artefact {
+        Some(artefact) => {
+            // The suffix level has no codewords, and a code that is none ends what is known of the place.
+            let sizes = artefact.sizes();
+            let is_code = |(code, size): &(&u16, &usize)| usize::from(**code) < **size;
+            let known = sid.codes().iter().zip(&sizes).take_while(is_code).count();
+            if known == 0 {
+                return Err(no_place(sid, sizes[0]));
+            }
+            artefact.reconstruct(&sid.codes()[..known])
+        }
+        // SIDs that came from elsewhere have no codewords: the middle of those who share the longest prefix.
+        None => {
+            let is_used = |levels: &usize| index.trie.node_of(&sid.codes()[..*levels]).is_some();
+            let known = (1..=sid.levels().min(index.trie.levels())).rev().find(is_used);
+            let first = index.generation.sizes.first().map_or(0, |size| *size as usize);
+            let known = known.ok_or_else(|| no_place(sid, first))?;
+            centroid(reading, &near.space, generation, &sid.codes()[..known])?.ok_or_else(|| {
+                let message =
+                    format!("no item under {sid} has a vector in space `{}`", near.space.name);
+                Error::input("no-embedding", message)
+            })?
+        }
+    };
     let allowed = allowed(reading, plan)?;
     let mut ranked: Vec<(ItemNo, f32)> = Vec::new();
     let mut taken: HashSet<ItemNo> = HashSet::new();
@@ -147,4 +160,52 @@ fn by_sid(
         })?);
     }
     Ok(ranked)
+}
+
+fn no_place(sid: &Sid, codes: usize) -> Error {
+    let message = format!("nothing is near {sid}: the first level has {codes} codes");
+    Error::input("unknown-code", message)
+        .help("SELECT prefix, items FROM codes WHERE level = 1 lists them")
+}
+
+/// The mean direction of the vectors under a prefix; nothing where there are none.
+pub(super) fn centroid(
+    reading: Reading<'_>,
+    space: &Space,
+    generation: u32,
+    prefix: &[u16],
+) -> Result<Option<Vec<f32>>> {
+    let mut sum = vec![0.0_f64; space.dim as usize];
+    for row in sids::items_under(reading.view, generation, prefix)? {
+        let (_, item) = row?;
+        let Some(vector) = embeddings::get(reading.view, space, item)? else { continue };
+        let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+        if length > 0.0 {
+            sum.iter_mut().zip(&vector).for_each(|(sum, x)| *sum += f64::from(*x) / length);
+        }
+    }
+    reading.progress.check()?;
+    let any = sum.iter().any(|x| *x != 0.0);
+    Ok(any.then(|| sum.into_iter().map(|x| x as f32).collect()))
+}
+
+/// The items under a prefix whose vectors are nearest to a vector.
+pub(super) fn nearest_under(
+    reading: Reading<'_>,
+    space: &Space,
+    (generation, prefix): (u32, &[u16]),
+    vector: &[f32],
+    wanted: usize,
+) -> Result<Vec<ItemNo>> {
+    let mut ranked: Vec<(f32, ItemNo)> = Vec::new();
+    for row in sids::items_under(reading.view, generation, prefix)? {
+        let (_, item) = row?;
+        if let Some(other) = embeddings::get(reading.view, space, item)? {
+            let length = crate::index::product::dot(&other, &other).sqrt();
+            let score = crate::index::product::dot(&other, vector) / length.max(f32::MIN_POSITIVE);
+            ranked.push((score, item));
+        }
+    }
+    ranked.sort_by(|l, r| r.0.total_cmp(&l.0).then(l.1.cmp(&r.1)));
+    Ok(ranked.into_iter().take(wanted).map(|(_, item)| item).collect())
 }

@@ -13,7 +13,7 @@ use crate::clock::format_ms;
 use crate::error::Result;
 use crate::plan::relation::Relation;
 use crate::plan::scope::Source;
-use crate::value::{Row, Sid, Value};
+use crate::value::{Row, Value};
 
 /// The rows of a relation, each with a value for every source.
 pub(crate) fn rows(
@@ -33,11 +33,10 @@ pub(crate) fn rows(
 pub(crate) fn whole(reading: Reading<'_>, relation: Relation) -> Result<Vec<Row>> {
     let view = reading.view;
     match relation {
-        // Items are read along access paths, in `select.rs`.
-        Relation::Items => Ok(Vec::new()),
+        // These are read along access paths, in `select.rs` and `codes.rs`.
+        Relation::Items | Relation::Codes => Ok(Vec::new()),
         Relation::Interactions => interactions(reading),
         Relation::Users => users_rows(view),
-        Relation::Codes => codes(reading),
         Relation::Codebooks => codebook_rows(view),
         Relation::Generations => generation_rows(view),
         Relation::Policies => policy_rows(view),
@@ -83,36 +82,6 @@ fn users_rows(view: &dyn View) -> Result<Vec<Row>> {
     for row in users::scan(view, 0)? {
         let (number, user) = row?;
         rows.push(vec![user.id.into(), histories::count_of(view, number)?.into()]);
-    }
-    Ok(rows)
-}
-
-/// The nodes of the SID tree of every published codebook in use, top down.
-fn codes(reading: Reading<'_>) -> Result<Vec<Row>> {
-    let mut published = codebooks::all(reading.view)?;
-    published.retain(|codebook| codebook.published.is_some());
-    let [codebook] = published.as_slice() else { return Ok(Vec::new()) };
-    let Some(generation) = codebook.published else { return Ok(Vec::new()) };
-    let index = reading.cache.index(reading.view, generation)?;
-    let trie = &index.trie;
-    let mut rows = Vec::new();
-    let mut stack: Vec<(u32, Vec<u16>)> = vec![(crate::index::Trie::ROOT, Vec::new())];
-    while let Some((node, prefix)) = stack.pop() {
-        let children =
-            if prefix.len() < trie.levels() { trie.children(node) } else { (&[][..], 0) };
-        if let Ok(sid) = Sid::new(&prefix) {
-            rows.push(vec![
-                Value::Sid(sid),
-                prefix.len().into(),
-                trie.count(node).into(),
-                children.0.len().into(),
-            ]);
-        }
-        for (at, code) in children.0.iter().enumerate().rev() {
-            let mut longer = prefix.clone();
-            longer.push(*code);
-            stack.push((children.1 + at as u32, longer));
-        }
     }
     Ok(rows)
 }

@@ -2,11 +2,11 @@
 
 use std::cmp::Ordering;
 
-use sidql_storage::{ItemNo, View, items, sids};
+use sidql_storage::{ItemNo, View, generations, items, reach, sids};
 
 use super::filter::{eval, holds, total_order};
 use super::row::{Fetch, Known};
-use super::{group, near, relation};
+use super::{codes, group, near, relation};
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::job::Runner;
@@ -38,10 +38,12 @@ pub(crate) fn run(reading: Reading<'_>, select: &Select) -> Result<Rows> {
     if select.limit == Some(0) {
         return Ok(rows);
     }
-    let source_rows = sources(reading, select)?;
     let mut output = match &select.group {
-        Some(group) => group::group(group, source_rows)?,
-        None => source_rows.collect::<Result<Vec<Row>>>()?,
+        Some(group) => match group.counted {
+            Some(levels) => codes::count(reading, select, group, levels)?,
+            None => group::group(group, sources(reading, select)?)?,
+        },
+        None => sources(reading, select)?.collect::<Result<Vec<Row>>>()?,
     };
     order(&mut output, &select.order);
     let wanted = select.limit.unwrap_or(usize::MAX);
@@ -62,6 +64,8 @@ fn sources<'a>(
     }
     let rows: Box<dyn Iterator<Item = Result<Row>> + 'a> = if select.relation == Relation::Items {
         Box::new(item_rows(reading, select)?.map(|row| row.map(|(_, row)| row)))
+    } else if let Access::Tree { generation, nodes, .. } = &select.access {
+        Box::new(codes::nodes(reading, select, *generation, nodes)?.into_iter().map(Ok))
     } else {
         let all = relation::rows(reading, select.relation, &select.sources)?;
         let filter = select.filter.as_ref();
@@ -113,6 +117,18 @@ fn candidates<'a>(
                 Ok((number, fetch.row(number, &Known { item: Some(&item), ..Known::default() })?))
             }))
         })),
+        Access::Reach(reach) => {
+            let generation = reach.generation;
+            let found = reach::items_within(view, generation, reach.ranges.clone())?;
+            Box::new(found.map(move |row| {
+                let (sid, number) = row?;
+                let known = Known { sid: Some((generation, &sid)), ..Known::default() };
+                Ok((number, fetch.row(number, &known)?))
+            }))
+        }
+        Access::Sids(reach) => in_order(view, reach.generation, fetch)?,
+        // Nodes are no items.
+        Access::Tree { .. } => Box::new(std::iter::empty()),
         Access::Prefixes { generation, prefixes, .. } => {
             let generation = *generation;
             let ranges: Vec<_> = prefixes
@@ -126,6 +142,32 @@ fn candidates<'a>(
             }))
         }
     })
+}
+
+/// Every item in the order of its SID, those without one last.
+fn in_order<'a>(view: &'a dyn View, generation: u32, fetch: Fetch<'a>) -> Result<Candidates<'a>> {
+    let fetch = std::rc::Rc::new(fetch);
+    let bare = std::rc::Rc::clone(&fetch);
+    let with = sids::scan(view, generation)?.map(move |row| {
+        let (sid, number) = row?;
+        let known = Known { sid: Some((generation, &sid)), ..Known::default() };
+        Ok((number, fetch.row(number, &known)?))
+    });
+    if generations::must(view, generation)?.items == items::count(view)? {
+        return Ok(Box::new(with));
+    }
+    let without = items::scan(view, 0)?.filter_map(move |row| {
+        let made = || {
+            let (number, item) = row?;
+            if sids::get(view, generation, number)?.is_some() {
+                return Ok(None);
+            }
+            let known = Known { item: Some(&item), ..Known::default() };
+            Ok(Some((number, bare.row(number, &known)?)))
+        };
+        made().transpose()
+    });
+    Ok(Box::new(with.chain(without)))
 }
 
 /// The numbers of the items that a predicate accepts.

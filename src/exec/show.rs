@@ -2,7 +2,7 @@
 
 use sidql_storage::{JobNo, failures, histories, items, users};
 
-use super::{Context, Outcome, relation, stale};
+use super::{Context, Outcome, codes, relation, stale};
 use crate::enrich::prompt::PROMPTS;
 use crate::error::Result;
 use crate::job::queue;
@@ -62,6 +62,7 @@ fn relations(context: &Context<'_>) -> Result<Rows> {
             Relation::Items => items::count(view)?,
             Relation::Users => users::count(view)?,
             Relation::Interactions => histories::count(view)?,
+            Relation::Codes => codes::nodes_in_use(context.reading()?)?,
             other => relation::whole(context.reading()?, *other)?.len() as u64,
         };
         rows.push(vec![what.name().into(), count.into(), what.summary().into()]);

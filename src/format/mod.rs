@@ -4,6 +4,7 @@
 //! and `sink.rs`. Nothing here holds more than one record at a time.
 
 mod csv;
+mod index_json;
 mod jsonl;
 pub(crate) mod sequences;
 mod sink;
@@ -25,7 +26,7 @@ use sink::Sink;
 use source::Source;
 
 /// Every format that this build knows.
-pub(crate) const FORMATS: &[&Kind] = &[&jsonl::KIND, &csv::KIND, &tsv::KIND];
+pub(crate) const FORMATS: &[&Kind] = &[&jsonl::KIND, &csv::KIND, &tsv::KIND, &index_json::KIND];
 
 /// The longest line or record of an imported file.
 pub(crate) const MAX_LINE_BYTES: usize = 16 << 20;
@@ -139,6 +140,29 @@ pub(crate) fn format_of(path: &Path, format: Option<&str>) -> Result<&'static Ki
         Error::input("unknown-format", message)
             .help(format!("say WITH (format = '…'): {}", names.join(", ")))
     })
+}
+
+/// The format of a file: the given one, or told by the extension, or else by how the file begins.
+pub(crate) fn format_within(path: &Path, format: Option<&str>) -> Result<&'static Kind> {
+    let unknown = match format_of(path, format) {
+        Ok(kind) => return Ok(kind),
+        Err(error) if format.is_some() => return Err(error),
+        Err(error) => error,
+    };
+    let bytes = index_json::beginning(&mut Source::open(path)?)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let first = text.lines().next().unwrap_or_default();
+    if index_json::looks_so(&bytes) {
+        Ok(&index_json::KIND)
+    } else if first.trim_start().starts_with('{') {
+        Ok(&jsonl::KIND)
+    } else if first.contains('\t') {
+        Ok(&tsv::KIND)
+    } else if first.contains(',') {
+        Ok(&csv::KIND)
+    } else {
+        Err(unknown)
+    }
 }
 
 /// The options of a format over its defaults.

@@ -1,14 +1,19 @@
 //! COPY: files, formats and their options.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use sidql_grammar::ast;
+use sidql_storage::{FieldNo, Generation, codebooks};
 
 use super::bind::Catalog;
+use super::define::check_name;
 use super::operand;
 use super::relation::Relation;
 use super::select::{self, Select};
 use crate::error::{Error, Result};
-use crate::job::import::{Into, Layout, Options, Spec};
+use crate::job::import::codes::{self, has_header, not_foreign};
+use crate::job::import::{FOREIGN, Into, Layout, Options, Spec};
 use crate::options;
 
 /// A resolved COPY … TO.
@@ -39,13 +44,16 @@ pub(crate) struct ExportOptions {
 /// Resolves a COPY … FROM.
 pub(crate) fn plan_from(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<Spec> {
     let at = |error: Error| error.at(copy.into.span.clone());
+    if copy.into.node.eq_ignore_ascii_case(Relation::Codes.name()) {
+        return codes_from(catalog, copy);
+    }
     let into = match Relation::find(&copy.into.node).map_err(at)? {
         Relation::Items => Into::Items,
         Relation::Interactions => Into::Interactions,
         other => {
             let message = format!("{} cannot be imported", other.name());
             return Err(at(
-                Error::input("not-writable", message).help("items and interactions can")
+                Error::input("not-writable", message).help("items, interactions and codes can")
             ));
         }
     };
@@ -54,6 +62,16 @@ pub(crate) fn plan_from(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<S
         return Err(at(Error::input("bad-option", "items do not come as sequences")
             .help("the layout `sequences` is one of interactions")));
     }
+    let file = file_of(catalog, copy)?;
+    if options.layout == Layout::Rows {
+        crate::format::format_of(&file, options.format.as_deref())
+            .map_err(|error| error.at(copy.file.span.clone()))?;
+    }
+    Ok(Spec { into, file, options, codes: None })
+}
+
+/// The file of a COPY … FROM, which must be there.
+fn file_of(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<PathBuf> {
     let file = operand::text(catalog, &copy.file.node, &copy.file.span)?;
     // The job may run long after the working directory has changed.
     let file = std::path::absolute(&file).map_err(|error| {
@@ -63,11 +81,104 @@ pub(crate) fn plan_from(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<S
         let message = format!("there is no file `{}`", file.display());
         return Err(Error::input("no-file", message).at(copy.file.span.clone()));
     }
-    if options.layout == Layout::Rows {
-        crate::format::format_of(&file, options.format.as_deref())
-            .map_err(|error| error.at(copy.file.span.clone()))?;
+    Ok(file)
+}
+
+/// Resolves a COPY codes FROM.
+fn codes_from(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<Spec> {
+    let at = |error: Error| error.at(copy.into.span.clone());
+    let codes: codes::Options = options::config(&operand::options(catalog, &copy.with)?)?;
+    if codes.codebook.is_empty() {
+        return Err(at(Error::input("missing-option", "which codebook do the sids belong to?")
+            .help("COPY codes FROM '…' WITH (codebook = 'theirs')")));
     }
-    Ok(Spec { into, file, options })
+    check_name(&codes.codebook, "codebook").map_err(at)?;
+    if let Some(known) = codebooks::get(catalog.view, &codes.codebook)?
+        && known.kind != FOREIGN
+    {
+        return Err(at(not_foreign(&known.name, &known.kind)));
+    }
+    if let Some(field) = &codes.id {
+        key_field(catalog, field).map_err(at)?;
+    }
+    let file = file_of(catalog, copy)?;
+    let in_file = |error: Error| error.at(copy.file.span.clone());
+    let format = crate::format::format_within(&file, codes.format.as_deref()).map_err(in_file)?;
+    let header = match (format.name, codes.header) {
+        (_, Some(header)) => Some(header),
+        (textual @ ("csv" | "tsv"), None) => {
+            Some(has_header(&file, textual, codes.delimiter.as_deref()).map_err(in_file)?)
+        }
+        _ => None,
+    };
+    let defaults = Options::default();
+    let options = Options {
+        format: Some(format.name.to_owned()),
+        header,
+        delimiter: codes.delimiter.clone(),
+        on_error: codes.on_error,
+        max_errors: codes.max_errors.unwrap_or(defaults.max_errors),
+        ..defaults
+    };
+    Ok(Spec { into: Into::Codes, file, options, codes: Some(codes) })
+}
+
+/// The metadata field by which items are told apart; nothing for their ids.
+fn key_field(catalog: &Catalog<'_>, name: &str) -> Result<Option<FieldNo>> {
+    if name.eq_ignore_ascii_case("id") {
+        return Ok(None);
+    }
+    catalog.field(name).map(|(number, _)| Some(number)).ok_or_else(|| {
+        let known = catalog.fields().iter().map(|field| field.name.as_str());
+        Error::unknown("field", name, known)
+    })
+}
+
+/// A resolved COPY codes TO.
+#[derive(Debug)]
+pub(crate) struct ExportCodes {
+    /// The generation.
+    pub(crate) generation: Generation,
+    /// The field that stands for the id of an item.
+    pub(crate) id: Option<FieldNo>,
+    /// The file.
+    pub(crate) file: String,
+    /// The format, by name.
+    pub(crate) format: &'static str,
+}
+
+/// Options of COPY codes TO.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct CodesTo {
+    /// The codebook; the one in use where none is given.
+    codebook: Option<String>,
+    /// The generation; the published one where none is given.
+    generation: Option<u32>,
+    /// The field that stands for the id of an item.
+    id: Option<String>,
+    /// The format; by itself told by the extension.
+    format: Option<String>,
+}
+
+/// Resolves a COPY codes TO; nothing where something else is copied.
+pub(crate) fn codes_to(catalog: &Catalog<'_>, copy: &ast::CopyTo) -> Result<Option<ExportCodes>> {
+    let from = &copy.select.from;
+    if !(copy.select.is_whole() && from.node.eq_ignore_ascii_case(Relation::Codes.name())) {
+        return Ok(None);
+    }
+    let at = |error: Error| error.at(from.span.clone());
+    let options: CodesTo = options::config(&operand::options(catalog, &copy.with)?)?;
+    let generation =
+        catalog.generation(options.codebook.as_deref(), options.generation).map_err(at)?;
+    let id = match &options.id {
+        Some(name) => key_field(catalog, name).map_err(at)?,
+        None => None,
+    };
+    let file = operand::text(catalog, &copy.file.node, &copy.file.span)?;
+    let format = crate::format::format_of(std::path::Path::new(&file), options.format.as_deref())
+        .map_err(|error| error.at(copy.file.span.clone()))?;
+    Ok(Some(ExportCodes { generation, id, file, format: format.name }))
 }
 
 /// Resolves a COPY … TO.

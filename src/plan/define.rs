@@ -9,7 +9,7 @@ use super::bind::Catalog;
 use super::operand;
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
-use crate::job::{self, Spec, rebuild};
+use crate::job::{self, Spec, import, rebuild};
 use crate::kind;
 use crate::{policy, quantize};
 
@@ -70,6 +70,14 @@ pub(crate) fn rebuild_codebook(
     let codebook = catalog
         .codebook(&rebuild.name.node)
         .map_err(|error| error.at(rebuild.name.span.clone()))?;
+    if codebook.kind == import::FOREIGN {
+        let name = &codebook.name;
+        let message =
+            format!("the sids of `{name}` were made elsewhere, so they cannot be made anew");
+        return Err(Error::input("foreign-codebook", message)
+            .help(format!("COPY codes FROM '…' WITH (codebook = '{name}') adds a generation"))
+            .at(rebuild.name.span.clone()));
+    }
     let kind = kind::find(quantize::KINDS, "quantizer", &codebook.kind)?;
     let mut given = operand::options(catalog, &rebuild.with)?;
     let publish = match operand::take(&mut given, "publish") {

@@ -1,8 +1,12 @@
 //! A plan as an indented tree, in the words of the language.
 
+use sidql_grammar::ast::{Level, SidPattern};
+use sidql_storage::Generation;
+
 use super::Plan;
 use super::expr::Expr;
 use super::near::Target;
+use super::reach::Nodes;
 use super::recommend::{Decode, History, Recommend};
 use super::select::{Access, Select};
 use crate::count::counted;
@@ -20,6 +24,10 @@ pub(crate) fn lines(plan: &Plan) -> Vec<String> {
         ),
         Plan::Export(export) => {
             under(&format!("write {}", export.file), select_lines(&export.select))
+        }
+        Plan::ExportCodes(export) => {
+            let Generation { codebook, ordinal, .. } = &export.generation;
+            vec![format!("write {}: sids of {codebook}, generation {ordinal}", export.file)]
         }
         Plan::Recommend(recommend) => recommend_lines(recommend),
         Plan::Import { spec, .. } => {
@@ -66,7 +74,9 @@ fn select_lines(select: &Select) -> Vec<String> {
     }
     if let Some(group) = &select.group {
         let (keys, aggregates) = (group.keys.len(), group.aggregates.len());
-        push(format!("group: {}, {}", counted(keys, "key"), counted(aggregates, "aggregate")));
+        let how = if group.counted.is_some() { ", counted by the posting lists" } else { "" };
+        let (keys, aggregates) = (counted(keys, "key"), counted(aggregates, "aggregate"));
+        push(format!("group: {keys}, {aggregates}{how}"));
     }
     if !select.order.is_empty() {
         push(format!("sort: {}", counted(select.order.len(), "key")));
@@ -85,6 +95,21 @@ fn access_line(select: &Select) -> String {
     match &select.access {
         Access::Scan if select.expected == 0 => format!("scan {}", select.relation.name()),
         Access::Scan => format!("scan {}: {rows}", select.relation.name()),
+        Access::Sids(reach) => format!("all sids in {}: {rows}", reach.codebook),
+        Access::Reach(reach) if reach.ranges.is_empty() => {
+            format!("no sid in {} can be so", reach.codebook)
+        }
+        Access::Reach(reach) => {
+            let (codebook, shown) = (&reach.codebook, reach.shown());
+            format!("skip through sids in {codebook} by {shown}: about {rows}")
+        }
+        Access::Tree { codebook, nodes, .. } if nodes.is_empty() => {
+            format!("no node of the sid tree of {codebook} can be so")
+        }
+        Access::Tree { codebook, nodes, .. } => {
+            let shown: Vec<String> = nodes.iter().map(nodes_line).collect();
+            format!("sid tree of {codebook}: {}", shown.join("; "))
+        }
         Access::Ids(ids) => format!("look up {} by id: {rows}", ids.join(", ")),
         Access::Prefixes { codebook, prefixes, .. } => {
             let shown: Vec<String> = prefixes
@@ -94,6 +119,24 @@ fn access_line(select: &Select) -> String {
                 .collect();
             format!("range of sids in {codebook} under {}: {rows}", shown.join(", "))
         }
+    }
+}
+
+/// Nodes of the tree, in words.
+fn nodes_line(nodes: &Nodes) -> String {
+    let level = |level: &(u16, u16)| match *level {
+        (from, to) if from == to => Level::Code(from),
+        (0, u16::MAX) => Level::Any,
+        (from, to) => Level::Range(from, to),
+    };
+    let pattern = SidPattern { levels: nodes.range.levels.iter().map(level).collect() };
+    let under =
+        if pattern.levels.is_empty() { "all nodes".to_owned() } else { pattern.to_string() };
+    match (nodes.least, nodes.most) {
+        (1, usize::MAX) => under,
+        (least, usize::MAX) => format!("{under}, levels from {least}"),
+        (least, most) if least == most => format!("{under}, level {least}"),
+        (least, most) => format!("{under}, levels {least} to {most}"),
     }
 }
 
@@ -149,6 +192,9 @@ impl std::fmt::Display for Shown<'_> {
                 let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
                 let verb = if *whole { "is" } else { "under" };
                 write!(f, "{} {verb} {}", show(sid), patterns.join(", "))
+            }
+            Expr::Order { sid, comparison, bound } => {
+                write!(f, "{} {} {bound}", show(sid), comparison.sign())
             }
             Expr::Prefix(sid, levels) => write!(f, "prefix({}, {levels})", show(sid)),
             Expr::Call(function, args) => {

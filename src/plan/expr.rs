@@ -1,10 +1,11 @@
 //! Predicates and projections with names resolved and types checked.
 
-use sidql_grammar::ast::{self, Binary, Level, Literal, SidPattern};
+use sidql_grammar::ast::{self, Binary, Literal, SidPattern};
 use sidql_grammar::span::{Span, Spanned};
 
 use super::function::{self, Function};
 use super::scope::Scope;
+use super::sids;
 use crate::error::{Error, Result};
 use crate::value::{Sid, Value};
 
@@ -35,6 +36,8 @@ pub(crate) enum Expr {
     IsNull(Box<Expr>),
     /// A SID lies under one of the patterns; with `whole`, it has no further levels.
     Under { sid: Box<Expr>, patterns: Vec<SidPattern>, whole: bool },
+    /// A SID, cut to the levels of the bound, stands in this order to it.
+    Order { sid: Box<Expr>, comparison: Comparison, bound: Sid },
     /// The first levels of a SID.
     Prefix(Box<Expr>, usize),
     /// A scalar function.
@@ -121,7 +124,7 @@ impl Type {
         }
     }
 
-    fn meets(self, other: Type) -> bool {
+    pub(super) fn meets(self, other: Type) -> bool {
         self == other || self == Type::Any || other == Type::Any
     }
 }
@@ -252,15 +255,8 @@ fn compare(
     comparison: Comparison,
     right: &Spanned<ast::Expr>,
 ) -> Result<Expr> {
-    if let Some((sid, whole)) = sid_side(scope, left)? {
-        if !matches!(comparison, Comparison::Eq | Comparison::Ne) {
-            return Err(Error::input("unordered", "sids are compared by = and != only")
-                .help("a prefix is a range already: `WHERE prefix = a1.b3`")
-                .at(left.span.clone()));
-        }
-        let pattern = pattern_of(scope, right)?;
-        let under = Expr::Under { sid: Box::new(sid), patterns: vec![pattern], whole };
-        return Ok(if comparison == Comparison::Eq { under } else { Expr::Not(Box::new(under)) });
+    if let Some(side) = sids::side(scope, left)? {
+        return sids::compare(scope, side, comparison, right);
     }
     let (l, left_type) = resolve(scope, left)?;
     let (r, right_type) = resolve(scope, right)?;
@@ -289,9 +285,8 @@ fn one_of(
     expr: &Spanned<ast::Expr>,
     list: &[Spanned<ast::Expr>],
 ) -> Result<Expr> {
-    if let Some((sid, whole)) = sid_side(scope, expr)? {
-        let patterns = list.iter().map(|one| pattern_of(scope, one)).collect::<Result<_>>()?;
-        return Ok(Expr::Under { sid: Box::new(sid), patterns, whole });
+    if let Some(side) = sids::side(scope, expr)? {
+        return sids::one_of(scope, side, list);
     }
     let (value, kind) = resolve(scope, expr)?;
     let mut among = Vec::with_capacity(list.len());
@@ -303,77 +298,15 @@ fn one_of(
     Ok(Expr::In(Box::new(value), among))
 }
 
-/// The left side of a comparison that speaks of SIDs: the SID, and whether it must match as a whole.
-///
-/// `prefix` and `prefix('codebook')` match what lies under the pattern; `sid`, `sid(…)` and `prefix(n)` the whole.
-fn sid_side(scope: &mut Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<Option<(Expr, bool)>> {
-    let at = |error: Error| error.at(expr.span.clone());
-    match &expr.node {
-        ast::Expr::Column(name) if name.eq_ignore_ascii_case("prefix") && scope.has_sids() => {
-            Ok(Some((scope.sid(None, None).map_err(at)?, false)))
-        }
-        ast::Expr::Call { name, args }
-            if name.node.eq_ignore_ascii_case("prefix") && scope.has_sids() =>
-        {
-            if let [codebook] = args.as_slice()
-                && let Some(codebook) = text_argument(codebook)
-            {
-                return Ok(Some((scope.sid(Some(codebook), None).map_err(at)?, false)));
-            }
-            Ok(Some((resolve(scope, expr)?.0, true)))
-        }
-        ast::Expr::Column(_) | ast::Expr::Call { .. } => match resolve(scope, expr)? {
-            (sid, Type::Sid) => Ok(Some((sid, true))),
-            _ => Ok(None),
-        },
-        _ => Ok(None),
-    }
-}
-
-/// The right side of such a comparison: a pattern, written out or given as a parameter or text.
-fn pattern_of(scope: &Scope<'_>, expr: &Spanned<ast::Expr>) -> Result<SidPattern> {
-    let text_pattern = |text: &str| {
-        sidql_grammar::pattern::read_sid(text).map_err(|error| {
-            Error::input("bad-sid", format!("`{text}` is not a sid: {error}"))
-                .help("a sid is written a1.b33.c192")
-                .at(expr.span.clone())
-        })
-    };
-    match &expr.node {
-        ast::Expr::Literal(Literal::Sid(pattern)) => Ok(pattern.clone()),
-        ast::Expr::Literal(Literal::Text(text)) => text_pattern(text),
-        ast::Expr::Param(param) => match scope.params().get(param)? {
-            Value::Sid(sid) => Ok(SidPattern {
-                levels: sid.codes().iter().map(|code| Level::Code(*code)).collect(),
-            }),
-            Value::Text(text) => text_pattern(text),
-            other => Err(Error::input(
-                "type-mismatch",
-                format!("expected a sid, found a {}", other.type_name()),
-            )
-            .at(expr.span.clone())),
-        },
-        _ => {
-            Err(Error::input("bad-sid", "expected a sid such as a1.b33 here").at(expr.span.clone()))
-        }
-    }
-}
-
-fn text_argument(expr: &Spanned<ast::Expr>) -> Option<&str> {
-    match &expr.node {
-        ast::Expr::Literal(Literal::Text(text)) => Some(text),
-        _ => None,
-    }
-}
-
 fn call(scope: &mut Scope<'_>, name: &ast::Name, args: &[Spanned<ast::Expr>]) -> Result<Typed> {
     let lower = name.node.to_lowercase();
     match lower.as_str() {
-        "sid" if scope.has_sids() => Ok((sid_call(scope, args)?, Type::Sid)),
-        "prefix" if scope.has_sids() => prefix_call(scope, args),
+        "sid" if scope.has_sids() => Ok((sids::sid_call(scope, args)?, Type::Sid)),
+        "prefix" => sids::prefix_call(scope, args),
+        "is_under" => Ok((sids::is_under(scope, args)?, Type::Bool)),
         "embedding" if scope.has_sids() => {
             let [space] = args else { return Err(arity("embedding", "the name of a space")) };
-            let space = text_argument(space)
+            let space = sids::text_argument(space)
                 .ok_or_else(|| arity("embedding", "the name of a space, in quotes"))?;
             Ok((scope.embedding(space)?, Type::Vector))
         }
@@ -395,11 +328,14 @@ fn call(scope: &mut Scope<'_>, name: &ast::Name, args: &[Spanned<ast::Expr>]) ->
                     .help("aggregates stand in the projection or in ORDER BY"));
             }
             let function = function::find(&lower).map_err(|e| e.at(name.span.clone()))?;
-            let args: Vec<Expr> =
-                args.iter().map(|arg| Ok(resolve(scope, arg)?.0)).collect::<Result<_>>()?;
             if !function.arity.contains(&args.len()) {
                 return Err(arity(function.name, function.takes));
             }
+            if function.of_sids {
+                return sids::call(scope, function, args);
+            }
+            let args: Vec<Expr> =
+                args.iter().map(|arg| Ok(resolve(scope, arg)?.0)).collect::<Result<_>>()?;
             Ok((Expr::Call(function, args), function.gives))
         }
     }
@@ -413,43 +349,10 @@ fn argument<'a>(args: &'a [Spanned<ast::Expr>], name: &str, takes: &str) -> Resu
     let [only] = args else { return Err(arity(name, takes)) };
     match &only.node {
         ast::Expr::Column(bare) => Ok(bare),
-        _ => text_argument(only).ok_or_else(|| arity(name, takes)),
+        _ => sids::text_argument(only).ok_or_else(|| arity(name, takes)),
     }
 }
 
-fn arity(name: &str, takes: &str) -> Error {
+pub(super) fn arity(name: &str, takes: &str) -> Error {
     Error::input("wrong-arguments", format!("{name}() takes {takes}"))
-}
-
-fn sid_call(scope: &mut Scope<'_>, args: &[Spanned<ast::Expr>]) -> Result<Expr> {
-    let wrong = || arity("sid", "a codebook in quotes and perhaps a generation: sid('full', 2)");
-    match args {
-        [] => scope.sid(None, None),
-        [codebook] => scope.sid(Some(text_argument(codebook).ok_or_else(wrong)?), None),
-        [codebook, generation] => {
-            let ordinal = match &generation.node {
-                ast::Expr::Literal(Literal::Int(int)) => u32::try_from(*int).ok(),
-                _ => None,
-            };
-            scope.sid(
-                Some(text_argument(codebook).ok_or_else(wrong)?),
-                Some(ordinal.ok_or_else(wrong)?),
-            )
-        }
-        _ => Err(wrong()),
-    }
-}
-
-fn prefix_call(scope: &mut Scope<'_>, args: &[Spanned<ast::Expr>]) -> Result<Typed> {
-    let wrong = || arity("prefix", "a number of levels: prefix(2) or prefix('full', 2)");
-    let (codebook, levels) = match args {
-        [levels] => (None, levels),
-        [codebook, levels] => (Some(text_argument(codebook).ok_or_else(wrong)?), levels),
-        _ => return Err(wrong()),
-    };
-    let levels = match &levels.node {
-        ast::Expr::Literal(Literal::Int(int)) if *int >= 1 => *int as usize,
-        _ => return Err(wrong()),
-    };
-    Ok((Expr::Prefix(Box::new(scope.sid(codebook, None)?), levels), Type::Sid))
 }

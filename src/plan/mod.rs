@@ -6,6 +6,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod bind;
+mod codes;
 pub(crate) mod copy;
 pub(crate) mod define;
 pub(crate) mod enrich;
@@ -15,11 +16,13 @@ pub(crate) mod function;
 pub(crate) mod model;
 pub(crate) mod near;
 pub(crate) mod operand;
+pub(crate) mod reach;
 pub(crate) mod recommend;
 pub(crate) mod relation;
 pub(crate) mod scope;
 pub(crate) mod select;
 pub(crate) mod show;
+mod sids;
 pub(crate) mod train;
 pub(crate) mod write;
 
@@ -45,6 +48,8 @@ pub(crate) enum Plan {
     Import { spec: import::Spec, background: bool },
     /// Rows into a file.
     Export(copy::Export),
+    /// SIDs out to a file.
+    ExportCodes(copy::ExportCodes),
     /// Some items enriched; which ones is known when the filter has run.
     Enrich(Box<enrich::Enrich>),
     /// Long work.
@@ -107,7 +112,10 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
         Statement::CopyFrom(copy) => {
             Plan::Import { spec: copy::plan_from(catalog, copy)?, background: copy.background }
         }
-        Statement::CopyTo(copy) => Plan::Export(copy::plan_to(catalog, copy)?),
+        Statement::CopyTo(copy) => match copy::codes_to(catalog, copy)? {
+            Some(export) => Plan::ExportCodes(export),
+            None => Plan::Export(copy::plan_to(catalog, copy)?),
+        },
         Statement::Enrich(enrich) => Plan::Enrich(Box::new(enrich::plan(catalog, enrich)?)),
         Statement::CreateCodebook(create) => {
             Plan::CreateCodebook(define::create_codebook(catalog, create)?)
@@ -170,6 +178,7 @@ impl Plan {
         match self {
             Plan::Select(_)
             | Plan::Export(_)
+            | Plan::ExportCodes(_)
             | Plan::Recommend(_)
             | Plan::Show(_)
             | Plan::Describe(_)
@@ -190,9 +199,11 @@ impl Plan {
     /// The files that the plan touches by name, as `--safe` must not.
     pub(crate) fn touches_files(&self) -> bool {
         match self {
-            Plan::Import { .. } | Plan::Export(_) | Plan::Backup(_) | Plan::CompareLabels(_) => {
-                true
-            }
+            Plan::Import { .. }
+            | Plan::Export(_)
+            | Plan::ExportCodes(_)
+            | Plan::Backup(_)
+            | Plan::CompareLabels(_) => true,
             Plan::Enrich(enrich) => enrich.reads_files,
             Plan::CreateModel(model) => model::names_files(model),
             Plan::Select(select) => select.near.as_ref().is_some_and(|near| near.target.is_file()),

@@ -75,7 +75,10 @@ pub(super) fn plan(catalog: &Catalog<'_>, relation: Relation, near: &ast::Near) 
                 let generation = catalog.generation(None, None).map_err(|e| e.at(span.clone()))?;
                 if space.is_none() {
                     let codebook = catalog.codebook(&generation.codebook)?;
-                    space = Some(catalog.space(&codebook.space)?);
+                    // SIDs that came from elsewhere were made of no space of ours.
+                    if generation.artefact.is_some() {
+                        space = Some(catalog.space(&codebook.space)?);
+                    }
                 }
                 Target::Sid { sid, generation: generation.number }
             }

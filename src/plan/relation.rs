@@ -61,7 +61,9 @@ impl Relation {
             Relation::Items => "the catalogue: one row an item, with its metadata and its sid",
             Relation::Interactions => "what users did, oldest first for each user",
             Relation::Users => "users and the length of their histories",
-            Relation::Codes => "the sid tree of the codebook in use: one row a node",
+            Relation::Codes => {
+                "the sid tree of a codebook, the one in use if none is named: one row a node"
+            }
             Relation::Codebooks => "codebooks and their published generations",
             Relation::Generations => "every generation of every codebook",
             Relation::Policies => "policies and the generations they were trained on",
@@ -102,8 +104,14 @@ const ITEMS: &[Column] = &[("id", Text)];
 const INTERACTIONS: &[Column] =
     &[("user", Text), ("item", Text), ("time", Number), ("kind", Text), ("weight", Number)];
 const USERS: &[Column] = &[("id", Text), ("interactions", Number)];
-const CODES: &[Column] =
-    &[("prefix", Sid), ("level", Number), ("items", Number), ("children", Number)];
+const CODES: &[Column] = &[
+    ("prefix", Sid),
+    ("level", Number),
+    ("items", Number),
+    ("children", Number),
+    ("parent", Sid),
+    ("siblings", Number),
+];
 const CODEBOOKS: &[Column] = &[
     ("name", Text),
     ("kind", Text),

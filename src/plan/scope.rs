@@ -208,6 +208,14 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Whether a bare word can only be a level of a SID, such as `a1`: there is no column of that name.
+    pub(crate) fn is_level(&self, word: &str) -> bool {
+        let columns = self.relation.columns();
+        sidql_grammar::pattern::parse_sid(word).is_some()
+            && !columns.iter().any(|(known, _)| known.eq_ignore_ascii_case(word))
+            && (self.relation != Relation::Items || self.catalog.field(word).is_none())
+    }
+
     /// The SID in a codebook's published generation, or in the one named by its ordinal.
     pub(crate) fn sid(&mut self, codebook: Option<&str>, ordinal: Option<u32>) -> Result<Expr> {
         let generation = self.catalog.generation(codebook, ordinal)?;

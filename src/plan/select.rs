@@ -6,9 +6,11 @@ use sidql_storage::{GenerationNo, View, items, sids};
 
 use super::aggregate::{self, Aggregate};
 use super::bind::Catalog;
+use super::codes;
 use super::expr::{Expr, condition, resolve};
 use super::near::{self, Near};
 use super::operand;
+use super::reach::{Nodes, Reach};
 use super::relation::Relation;
 use super::scope::{Derived, Scope, Source};
 use crate::error::{Error, Result};
@@ -45,6 +47,8 @@ pub(crate) struct Select {
     pub(crate) offset: usize,
     /// How many rows the access path is expected to read.
     pub(crate) expected: u64,
+    /// Whether the path reaches no row that the filter refuses.
+    pub(crate) covered: bool,
 }
 
 /// A path to rows.
@@ -63,6 +67,19 @@ pub(crate) enum Access {
         /// The prefixes, ascending.
         prefixes: Vec<Vec<u16>>,
     },
+    /// Items whose SIDs lie in ranges of codes.
+    Reach(Reach),
+    /// Every item, in the order of the SIDs of a generation; those without one come last.
+    Sids(Reach),
+    /// Nodes of the SID tree of a generation.
+    Tree {
+        /// The codebook, for `EXPLAIN`.
+        codebook: String,
+        /// The generation.
+        generation: GenerationNo,
+        /// Which nodes: any of these.
+        nodes: Vec<Nodes>,
+    },
 }
 
 /// Grouping.
@@ -72,11 +89,14 @@ pub(crate) struct Group {
     pub(crate) keys: Vec<Expr>,
     /// The aggregates.
     pub(crate) aggregates: Vec<Aggregate>,
+    /// Groups are prefixes of so many levels and only counted, so that the posting lists say it all.
+    pub(crate) counted: Option<usize>,
 }
 
 /// Resolves a SELECT.
 pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select> {
     let relation = Relation::find(&select.from.node).map_err(|e| e.at(select.from.span.clone()))?;
+    let tree = codes::tree_of(catalog, relation, select)?;
     let near = select.near.as_ref().map(|near| near::plan(catalog, relation, near)).transpose()?;
     let mut scope = Scope::new(catalog, relation);
     if near.is_some() {
@@ -95,7 +115,7 @@ pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select
     let limit = select.limit.as_ref().map(|n| operand::count(catalog, n, "LIMIT")).transpose()?;
     let offset =
         select.offset.as_ref().map(|n| operand::count(catalog, n, "OFFSET")).transpose()?;
-    Ok(Select {
+    let mut plan = Select {
         limit: limit.or(near.as_ref().map(|_| NEAR_LIMIT)),
         near,
         group,
@@ -103,7 +123,16 @@ pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select
         order,
         offset: offset.unwrap_or(0),
         ..reached(catalog, scope, filter)?
-    })
+    };
+    if let Some(generation) = tree {
+        let of = |filter| Nodes::within(&plan.sources, filter, &generation.sizes);
+        let nodes = plan.filter.as_ref().map(of);
+        let nodes = nodes.unwrap_or_else(|| vec![Nodes::all()]);
+        let (codebook, generation) = (generation.codebook, generation.number);
+        plan.access = Access::Tree { codebook, generation, nodes };
+    }
+    codes::by_postings(catalog.view, &mut plan)?;
+    Ok(plan)
 }
 
 /// Resolves a predicate over items alone, with the path to the rows that satisfy it.
@@ -131,7 +160,7 @@ pub(crate) fn plan_stale(
 fn reached(catalog: &Catalog<'_>, scope: Scope<'_>, filter: Option<Expr>) -> Result<Select> {
     let relation = scope.relation();
     let (sources, labels) = scope.into_sources();
-    let access = access(catalog, relation, &sources, filter.as_ref())?;
+    let (access, covered) = access(catalog, relation, &sources, filter.as_ref())?;
     let expected = expected(catalog.view, relation, &access)?;
     Ok(Select {
         relation,
@@ -146,6 +175,7 @@ fn reached(catalog: &Catalog<'_>, scope: Scope<'_>, filter: Option<Expr>) -> Res
         limit: None,
         offset: 0,
         expected,
+        covered,
     })
 }
 
@@ -235,7 +265,7 @@ fn plan_grouped(scope: &mut Scope<'_>, select: &ast::Select) -> Result<Grouped> 
         };
         order.push((expr, key.descending));
     }
-    let group = Group { keys, aggregates: grouping.aggregates };
+    let group = Group { keys, aggregates: grouping.aggregates, counted: None };
     Ok((Some(group), columns, order))
 }
 
@@ -283,32 +313,64 @@ impl Grouping<'_> {
     }
 }
 
-/// The cheapest path that reaches every row which the filter can accept.
+/// The cheapest path that reaches every row which the filter can accept, and whether it reaches no others.
 fn access(
     catalog: &Catalog<'_>,
     relation: Relation,
     sources: &[Source],
     filter: Option<&Expr>,
-) -> Result<Access> {
-    let mut best = Access::Scan;
-    if relation != Relation::Items {
-        return Ok(best);
-    }
-    let mut best_rows = expected(catalog.view, relation, &best)?;
+) -> Result<(Access, bool)> {
+    let (Some(filter), Relation::Items) = (filter, relation) else {
+        return Ok((Access::Scan, filter.is_none()));
+    };
     let mut terms = Vec::new();
-    if let Some(filter) = filter {
-        conjuncts(filter, &mut terms);
-    }
-    for term in terms {
-        if let Some(path) = path_of(catalog, sources, term)? {
-            let rows = expected(catalog.view, relation, &path)?;
-            // On equal terms an index still beats the scan: it reads what it needs and no more.
-            if rows < best_rows || best == Access::Scan {
-                (best, best_rows) = (path, rows);
+    conjuncts(filter, &mut terms);
+    // Conditions on the SIDs of one generation make one path.
+    let mut paths: Vec<(Access, usize)> = Vec::new();
+    for term in &terms {
+        let Some(path) = path_of(catalog, sources, term)? else { continue };
+        let same = paths.iter().position(|(known, _)| match (known, &path) {
+            (Access::Reach(known), Access::Reach(path)) => known.generation == path.generation,
+            _ => false,
+        });
+        match (same, path) {
+            (Some(at), Access::Reach(more)) => {
+                if let (Access::Reach(known), count) = paths.remove(at) {
+                    paths.push((Access::Reach(known.and(more)), count + 1));
+                }
             }
+            (_, path) => paths.push((path, 1)),
+        }
+    }
+    let mut best = (Access::Scan, false);
+    let mut best_rows = expected(catalog.view, relation, &best.0)?;
+    for (path, count) in paths {
+        let (path, exact) = match path {
+            Access::Reach(reach) => {
+                let exact = reach.exact;
+                (plain(reach), exact)
+            }
+            other => (other, true),
+        };
+        let rows = expected(catalog.view, relation, &path)?;
+        // On equal terms an index still beats the scan: it reads what it needs and no more.
+        if rows < best_rows || best.0 == Access::Scan {
+            best_rows = rows;
+            best = (path, exact && count == terms.len());
         }
     }
     Ok(best)
+}
+
+/// Prefixes alone are read without looking for what lies between them.
+fn plain(reach: Reach) -> Access {
+    match reach.prefixes() {
+        Some(prefixes) => {
+            let Reach { codebook, generation, .. } = reach;
+            Access::Prefixes { codebook, generation, prefixes }
+        }
+        None => Access::Reach(reach),
+    }
 }
 
 fn conjuncts<'e>(expr: &'e Expr, terms: &mut Vec<&'e Expr>) {
@@ -320,22 +382,11 @@ fn conjuncts<'e>(expr: &'e Expr, terms: &mut Vec<&'e Expr>) {
     }
 }
 
-/// Sorts prefixes and leaves out those that begin with another.
-fn shortest(prefixes: &mut Vec<Vec<u16>>) {
-    prefixes.sort();
-    prefixes.dedup_by(|longer, shorter| longer.starts_with(shorter));
-}
-
 /// The path to what either of two paths reaches, if one index holds both.
 fn either(left: Access, right: Access) -> Option<Access> {
     match (left, right) {
-        (
-            Access::Prefixes { codebook, generation, prefixes: mut all },
-            Access::Prefixes { generation: other, prefixes, .. },
-        ) if generation == other => {
-            all.extend(prefixes);
-            shortest(&mut all);
-            Some(Access::Prefixes { codebook, generation, prefixes: all })
+        (Access::Reach(left), Access::Reach(right)) if left.generation == right.generation => {
+            Some(Access::Reach(left.or(right)))
         }
         (Access::Ids(mut all), Access::Ids(ids)) => {
             all.extend(ids);
@@ -358,19 +409,19 @@ fn path_of(catalog: &Catalog<'_>, sources: &[Source], term: &Expr) -> Result<Opt
         _ => None,
     };
     Ok(match term {
-        Expr::Under { sid, patterns, .. } => {
-            let sid = if let Expr::Prefix(inner, _) = &**sid { inner } else { sid };
-            let Some(Source::Sid(generation)) = source(sid) else { return Ok(None) };
-            let mut prefixes: Vec<Vec<u16>> =
-                patterns.iter().map(sidql_grammar::ast::SidPattern::fixed_prefix).collect();
-            if prefixes.iter().any(Vec::is_empty) {
-                return Ok(None);
+        Expr::Under { .. } | Expr::Order { .. } => {
+            Reach::of(catalog.view, sources, term)?.map(Access::Reach)
+        }
+        Expr::And(left, right) => {
+            match (path_of(catalog, sources, left)?, path_of(catalog, sources, right)?) {
+                (Some(Access::Reach(left)), Some(Access::Reach(right)))
+                    if left.generation == right.generation =>
+                {
+                    Some(Access::Reach(left.and(right)))
+                }
+                (Some(one), _) | (_, Some(one)) => Some(loosely(one)),
+                _ => None,
             }
-            shortest(&mut prefixes);
-            let codebook = sidql_storage::generations::get(catalog.view, generation)?
-                .map(|generation| generation.codebook)
-                .unwrap_or_default();
-            Some(Access::Prefixes { codebook, generation, prefixes })
         }
         Expr::Or(left, right) => {
             match (path_of(catalog, sources, left)?, path_of(catalog, sources, right)?) {
@@ -398,7 +449,16 @@ fn path_of(catalog: &Catalog<'_>, sources: &[Source], term: &Expr) -> Result<Opt
     })
 }
 
-/// How many rows a path reads: exact for prefixes and ids, the size of the relation for a scan of items.
+/// A path that reaches more than was asked for.
+fn loosely(path: Access) -> Access {
+    match path {
+        Access::Reach(reach) => Access::Reach(Reach { exact: false, ..reach }),
+        other => other,
+    }
+}
+
+/// How many rows a path reads: exact for prefixes and ids, about right for ranges, the size of the
+/// relation for a scan.
 fn expected(view: &dyn View, relation: Relation, access: &Access) -> Result<u64> {
     Ok(match access {
         Access::Ids(ids) => ids.len() as u64,
@@ -409,7 +469,8 @@ fn expected(view: &dyn View, relation: Relation, access: &Access) -> Result<u64>
             }
             rows
         }
-        Access::Scan => match relation {
+        Access::Reach(reach) => reach.expected(view)?,
+        Access::Sids(_) | Access::Scan | Access::Tree { .. } => match relation {
             Relation::Items => items::count(view)?,
             Relation::Users => sidql_storage::users::count(view)?,
             Relation::Interactions => sidql_storage::histories::count(view)?,

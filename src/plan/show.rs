@@ -1,7 +1,9 @@
 //! DESCRIBE: what is asked about.
 
 use sidql_grammar::ast::{self, SidPattern};
-use sidql_storage::{Codebook, Generation, Model, PolicyCard, generations};
+use sidql_storage::{
+    Codebook, Generation, Model, PolicyCard, Space, codebooks, generations, spaces,
+};
 
 use super::bind::Catalog;
 use super::model;
@@ -29,6 +31,8 @@ pub(crate) enum Describe {
         prefix: Vec<u16>,
         /// The generation.
         generation: Generation,
+        /// The space in which its centre is looked for.
+        space: Option<Space>,
     },
 }
 
@@ -63,12 +67,24 @@ pub(crate) fn plan_describe(catalog: &Catalog<'_>, describe: &ast::Describe) -> 
             Describe::Prompt(prompt::find(&name.node).map_err(|e| e.at(name.span.clone()))?)
         }
         ast::Describe::Kind(name) => Describe::Kind(name.node.clone()),
-        ast::Describe::Prefix(pattern) => {
-            let at = |error: Error| error.at(pattern.span.clone());
-            Describe::Prefix {
-                prefix: fixed(&pattern.node).map_err(at)?,
-                generation: catalog.generation(None, None).map_err(at)?,
-            }
+        ast::Describe::Prefix { sid, of } => {
+            let at = |error: Error| error.at(sid.span.clone());
+            let generation = match of {
+                None => catalog.generation(None, None).map_err(at)?,
+                Some(of) => {
+                    let ordinal = of.generation.as_ref().map(|one| one.node);
+                    let ordinal = ordinal.map(|one| u32::try_from(one).unwrap_or(u32::MAX));
+                    let found = catalog.generation(Some(&of.codebook.node), ordinal);
+                    found.map_err(|error| error.at(of.codebook.span.clone()))?
+                }
+            };
+            let space = match codebooks::get(catalog.view, &generation.codebook)? {
+                Some(codebook) if generation.artefact.is_some() => {
+                    spaces::get(catalog.view, &codebook.space)?
+                }
+                _ => catalog.default_space().ok(),
+            };
+            Describe::Prefix { prefix: fixed(&sid.node).map_err(at)?, generation, space }
         }
         other => return Err(Error::internal(format!("no meaning for {other:?}"))),
     })

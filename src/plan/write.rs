@@ -259,6 +259,7 @@ pub(crate) fn plan_delete(catalog: &Catalog<'_>, delete: &ast::Delete) -> Result
     let select = ast::Select {
         columns: Vec::new(),
         from: delete.from.clone(),
+        of: None,
         near: None,
         filter: delete.filter.clone(),
         group_by: Vec::new(),

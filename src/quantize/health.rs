@@ -16,8 +16,9 @@ pub(crate) struct Health {
     pub(crate) items: usize,
     /// Each level of a SID, the suffix level included.
     pub(crate) levels: Vec<Level>,
-    /// Squared error of the reconstruction from the final codes, relative to the squared length of the vectors.
-    pub(crate) error: f64,
+    /// Squared error of the reconstruction from the final codes, relative to the squared length of the vectors; absent
+    /// where there are no codewords.
+    pub(crate) error: Option<f64>,
     /// Collisions among the nearest codes.
     pub(crate) native: Buckets,
     /// Collisions among the final SIDs.
@@ -78,13 +79,28 @@ pub(crate) fn measure(
     Ok(Health {
         items: vectors.len(),
         levels: sizes.iter().enumerate().map(level).collect(),
-        error: final_errors.last().copied().unwrap_or(0.0),
+        error: final_errors.last().copied(),
         native: buckets(native, trained),
         repaired: buckets(&repaired.codes, sizes.len()),
         moved: repaired.moved,
         suffix: repaired.suffix.is_some(),
         greedy_groups: repaired.greedy_groups,
     })
+}
+
+/// Measures SIDs of which nothing but the codes is known; rows of `codes` are as wide as there are sizes.
+pub(crate) fn measure_codes(sizes: &[usize], codes: &[u16]) -> Health {
+    let level = |(level, size): (usize, &usize)| {
+        use_of(codes.iter().skip(level).step_by(sizes.len()), *size)
+    };
+    let shared = buckets(codes, sizes.len());
+    Health {
+        items: codes.len() / sizes.len(),
+        levels: sizes.iter().enumerate().map(level).collect(),
+        native: shared,
+        repaired: shared,
+        ..Health::default()
+    }
 }
 
 /// The relative squared error after each trained level; rows of `codes` are `width` codes wide.

@@ -247,7 +247,7 @@ mod tests {
             let vectors = Vectors::new(&data, 4).unwrap();
             let built = build(KINDS[0], &small(), &vectors, &Progress::silent(), &Unsaved).unwrap();
             assert_eq!(built.health.items, rows);
-            assert!(built.health.error < 1e-9, "{rows} items are their own centres");
+            assert!(built.health.error.unwrap() < 1e-9, "{rows} items are their own centres");
         }
     }
 

@@ -36,8 +36,8 @@ pub use store::{OpenOptions, Store};
 pub use table::counters::Counter;
 pub use table::{
     TABLES, Table, TableInfo, blobs, codebooks, embeddings, evaluations, evidence, failures,
-    fields, generations, histories, items, jobs, models, origins, policies, settings, sids, spaces,
-    stamps, users,
+    fields, generations, histories, items, jobs, models, origins, policies, reach, settings, sids,
+    spaces, stamps, users,
 };
 pub use txn::{Read, TableSpace, Write};
 pub use view::{Bytes, Rows, Stream, Touched, View};

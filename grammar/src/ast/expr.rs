@@ -53,14 +53,14 @@ pub enum Expr {
 }
 
 impl Expr {
-    /// Whether this is `prefix`, `prefix(…)`, `sid` or `sid(…)`, beside which a SID needs no dot.
+    /// Whether this is `prefix`, `prefix(…)`, `sid`, `sid(…)` or `parent`, beside which a SID needs no dot.
     pub fn holds_sid(&self) -> bool {
         let name = match self {
             Expr::Column(name) => name,
             Expr::Call { name, .. } => &name.node,
             _ => return false,
         };
-        name.eq_ignore_ascii_case("prefix") || name.eq_ignore_ascii_case("sid")
+        ["prefix", "sid", "parent"].iter().any(|known| name.eq_ignore_ascii_case(known))
     }
 }
 
@@ -90,6 +90,14 @@ pub enum Binary {
     NotLike,
     /// `CONTAINS`: a list has the element, or a text has the substring, case ignored.
     Contains,
+}
+
+impl Binary {
+    /// Whether this is `=`, `!=`, `<`, `<=`, `>` or `>=`.
+    pub fn compares(self) -> bool {
+        use Binary::{Eq, Ge, Gt, Le, Lt, Ne};
+        matches!(self, Eq | Ne | Lt | Le | Gt | Ge)
+    }
 }
 
 /// A literal value.

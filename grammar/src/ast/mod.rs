@@ -92,6 +92,8 @@ pub struct Select {
     pub columns: Vec<SelectColumn>,
     /// The relation.
     pub from: Name,
+    /// `('full', 2)` behind the relation.
+    pub of: Option<RelationOf>,
     /// `NEAR …`
     pub near: Option<Near>,
     /// `WHERE …`
@@ -112,6 +114,7 @@ impl Select {
         Select {
             columns: Vec::new(),
             from: relation,
+            of: None,
             near: None,
             filter: None,
             group_by: Vec::new(),
@@ -125,6 +128,15 @@ impl Select {
     pub fn is_whole(&self) -> bool {
         *self == Select::whole(self.from.clone())
     }
+}
+
+/// The codebook and the generation that a relation is read of: `codes('full', 2)`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RelationOf {
+    /// The codebook.
+    pub codebook: Spanned<Operand>,
+    /// The generation.
+    pub generation: Option<Spanned<u64>>,
 }
 
 /// One column of the projection.
@@ -425,8 +437,13 @@ pub enum Describe {
     Prompt(Name),
     /// `DESCRIBE KIND name`
     Kind(Name),
-    /// `DESCRIBE PREFIX a1.b33`
-    Prefix(Spanned<SidPattern>),
+    /// `DESCRIBE PREFIX a1.b33 [IN codebook [GENERATION n]]`
+    Prefix {
+        /// The prefix.
+        sid: Spanned<SidPattern>,
+        /// Where it is read.
+        of: Option<GenerationOf>,
+    },
 }
 
 /// `RESUME JOB n`

@@ -1,8 +1,8 @@
-//! SID prefixes as they are typed: `a1.b33`, `a1.*.c192`.
+//! SID prefixes as they are typed: `a1.b33`, `a1.*.c192`, `a1.b2..b9`.
 
 use std::fmt;
 
-/// Levels of a SID from the root: each fixed or any. A full SID is a pattern without `*`.
+/// Levels of a SID from the root: each fixed, of a range, or any. A full SID is a pattern of fixed levels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SidPattern {
     /// The levels, at least one.
@@ -14,8 +14,21 @@ pub struct SidPattern {
 pub enum Level {
     /// This code.
     Code(u16),
+    /// The codes from one to another, both included: `b2..b9`.
+    Range(u16, u16),
     /// `*`
     Any,
+}
+
+impl Level {
+    /// The least and the greatest code that the level stands for.
+    pub fn bounds(self) -> (u16, u16) {
+        match self {
+            Level::Code(code) => (code, code),
+            Level::Range(from, to) => (from, to),
+            Level::Any => (0, u16::MAX),
+        }
+    }
 }
 
 impl SidPattern {
@@ -25,7 +38,7 @@ impl SidPattern {
         self.levels.iter().map_while(fixed).collect()
     }
 
-    /// Whether no level is `*`.
+    /// Whether every level is one code.
     pub fn is_fixed(&self) -> bool {
         self.levels.iter().all(|level| matches!(level, Level::Code(_)))
     }
@@ -33,9 +46,9 @@ impl SidPattern {
     /// Whether the codes of a SID begin as the pattern says.
     pub fn matches(&self, codes: &[u16]) -> bool {
         codes.len() >= self.levels.len()
-            && self.levels.iter().zip(codes).all(|(level, code)| match level {
-                Level::Code(wanted) => wanted == code,
-                Level::Any => true,
+            && self.levels.iter().zip(codes).all(|(level, code)| {
+                let (from, to) = level.bounds();
+                (from..=to).contains(code)
             })
     }
 }
@@ -60,6 +73,7 @@ impl fmt::Display for SidPattern {
             }
             match level {
                 Level::Code(code) => write!(f, "{}{code}", letters(at))?,
+                Level::Range(from, to) => write!(f, "{0}{from}..{0}{to}", letters(at))?,
                 Level::Any => f.write_str("*")?,
             }
         }

@@ -55,7 +55,7 @@ fn negation(input: Tokens<'_>) -> Parsed<'_, Node> {
 fn comparison(input: Tokens<'_>) -> Parsed<'_, Node> {
     let (rest, left) = operand(input)?;
     if let Ok((behind, op)) = operator(rest) {
-        let sid = left.node.holds_sid() && matches!(op.node, Binary::Eq | Binary::Ne);
+        let sid = left.node.holds_sid();
         let right = |input| if sid { sid_or(input, operand) } else { operand(input) };
         let (rest, right) = cut(right).parse(behind)?;
         return Ok((rest, binary(left, op, right, input.span_to(&rest))));
@@ -124,9 +124,11 @@ fn word_operator<'a>(
     let (rest, between) = spanned(keyword("BETWEEN"))(input)?;
     repeatable(&start, &left.node)?;
     start.count_term()?;
-    let (rest, low) = cut(operand).parse(rest)?;
+    let sid = left.node.holds_sid();
+    let bound = |input| if sid { sid_or(input, operand) } else { operand(input) };
+    let (rest, low) = cut(bound).parse(rest)?;
     let (rest, ()) = cut(keyword("AND")).parse(rest)?;
-    let (rest, high) = cut(operand).parse(rest)?;
+    let (rest, high) = cut(bound).parse(rest)?;
     let span = start.span_to(&rest);
     let at = |op| Spanned::new(op, between.span.clone());
     let above = binary(left.clone(), at(Binary::Ge), low, span.clone());

@@ -141,7 +141,7 @@ const FORMS: &[Form] = &[
     Form {
         words: &["DESCRIBE"],
         text: "DESCRIBE relation | CODEBOOK name [GENERATION n] | POLICY name | MODEL name \
-               | PROMPT name | KIND name | PREFIX sid",
+               | PROMPT name | KIND name | PREFIX sid [IN codebook]",
         parse: show::describe,
     },
     Form { words: &["WAIT", "JOB"], text: "WAIT JOB n", parse: jobs::wait },

@@ -1,4 +1,4 @@
-//! SIDs and their prefixes: `a1.b33`, `a1.*.c192`, `a1,b33,c192` and `<a_1><b_33>`.
+//! SIDs and their prefixes: `a1.b33`, `a1.*.c192`, `a1.b2..b9`, `a1,b33,c192` and `<a_1><b_33>`.
 
 use crate::ast::{Level, SidPattern, letters};
 use crate::error::{Expected, ParseError};
@@ -95,7 +95,7 @@ pub(crate) fn sid(input: Tokens<'_>, commas: bool) -> Parsed<'_, SidPattern> {
     let mut rest = input;
     loop {
         let level;
-        (rest, level) = one_level(rest, levels.len())?;
+        (rest, level) = level_or_range(rest, levels.len())?;
         levels.push(level);
         if rest.is_symbol(0, ".") || (commas && goes_on_behind_comma(&rest)) {
             rest = rest.skip(1);
@@ -129,7 +129,7 @@ fn bracketed(input: Tokens<'_>) -> Parsed<'_, SidPattern> {
         };
         let level;
         (rest, level) =
-            if any { (rest.skip(2), Level::Any) } else { one_level(rest, levels.len())? };
+            if any { (rest.skip(2), Level::Any) } else { level_or_range(rest, levels.len())? };
         levels.push(level);
         if !rest.is_symbol(0, ">") {
             return Err(rest.fail(Expected::Symbol(">")));
@@ -137,7 +137,9 @@ fn bracketed(input: Tokens<'_>) -> Parsed<'_, SidPattern> {
         rest = rest.skip(1);
         // A `<` that no level and `>` follow is a comparison.
         let level_follows = match rest.ahead(1) {
-            Some(TokenKind::Word(word)) => shape(word).is_some() && rest.is_symbol(2, ">"),
+            Some(TokenKind::Word(word)) => {
+                shape(word).is_some() && (rest.is_symbol(2, ">") || dots(&rest, 2))
+            }
             Some(TokenKind::Symbol("*")) => rest.is_symbol(2, ">"),
             _ => false,
         };
@@ -165,6 +167,36 @@ fn qualified(input: &Tokens<'_>) -> Result<(), nom::Err<Failure>> {
         _ => "a SID is written like `a1.b33`".to_owned(),
     };
     Err(input.stop(error.with_expected(vec![Expected::Sid]).with_help(help)))
+}
+
+/// Whether the two dots of a range stand so far ahead.
+fn dots(input: &Tokens<'_>, ahead: usize) -> bool {
+    input.is_symbol(ahead, ".") && input.is_symbol(ahead + 1, ".")
+}
+
+/// The level of this depth (from 0): `*`, `b33`, or `b2..b9`.
+fn level_or_range(input: Tokens<'_>, depth: usize) -> Parsed<'_, Level> {
+    let (rest, level) = one_level(input, depth)?;
+    let Level::Code(from) = level else { return Ok((rest, level)) };
+    if !dots(&rest, 0) {
+        return Ok((rest, level));
+    }
+    let (behind, to) = one_level(rest.skip(2), depth)?;
+    let Level::Code(to) = to else {
+        let message = "a range ends with a code, as in `b2..b9`".to_owned();
+        return Err(rest.skip(2).stop(ParseError::syntax(
+            rest.skip(2).span(),
+            message,
+            String::new(),
+        )));
+    };
+    if from > to {
+        let name = letters(depth);
+        let message = format!("the range {name}{from}..{name}{to} runs backwards");
+        let error = ParseError::syntax(input.span_to(&behind), message, String::new());
+        return Err(input.stop(error.with_help(format!("write {name}{to}..{name}{from}"))));
+    }
+    Ok((behind, Level::Range(from, to)))
 }
 
 /// The level of this depth (from 0): `*`, or its letters and a code.

@@ -6,12 +6,13 @@ use nom::combinator::{cut, opt};
 use nom::sequence::{delimited, preceded};
 
 use crate::ast::{
-    Explain, Literal, Name, Near, NearTarget, Operand, OrderKey, Select, SelectColumn, Statement,
+    Explain, Literal, Name, Near, NearTarget, Operand, OrderKey, RelationOf, Select, SelectColumn,
+    Statement,
 };
 use crate::error::{Expected, ParseError};
 use crate::parser::expr::{expr, no_distinct, starred};
 use crate::parser::primitive::{
-    Parsed, clause, count, keyword, keywords, list, name, number, spanned, symbol, text,
+    Parsed, clause, count, keyword, keywords, list, name, natural, number, spanned, symbol, text,
 };
 use crate::parser::{pattern, statement};
 use crate::token::Tokens;
@@ -26,7 +27,7 @@ pub(super) fn select(input: Tokens<'_>) -> Parsed<'_, Statement> {
 /// A query behind its `SELECT`.
 pub(super) fn query(input: Tokens<'_>) -> Parsed<'_, Select> {
     let (rest, ()) = no_distinct(input)?;
-    let (rest, (columns, from)) = alt((short, long)).parse(rest)?;
+    let (rest, (columns, (from, of))) = alt((short, long)).parse(rest)?;
     let (rest, near) = clause("NEAR", near).parse(rest)?;
     let (rest, filter) = clause("WHERE", expr).parse(rest)?;
     let (rest, group_by) = opt(preceded(keywords("GROUP", "BY"), cut(list(expr)))).parse(rest)?;
@@ -36,12 +37,27 @@ pub(super) fn query(input: Tokens<'_>) -> Parsed<'_, Select> {
     let (rest, offset) = clause("OFFSET", count).parse(rest)?;
     let group_by = group_by.unwrap_or_default();
     let order_by = order_by.unwrap_or_default();
-    Ok((rest, Select { columns, from, near, filter, group_by, order_by, limit, offset }))
+    Ok((rest, Select { columns, from, of, near, filter, group_by, order_by, limit, offset }))
+}
+
+/// A relation, and of what it is read.
+type From = (Name, Option<RelationOf>);
+
+/// `items` or `codes('full', 2)`
+fn relation(input: Tokens<'_>) -> Parsed<'_, From> {
+    let (rest, relation) = name(Expected::Relation)(input)?;
+    if !rest.is_symbol(0, "(") {
+        return Ok((rest, (relation, None)));
+    }
+    let (rest, codebook) = text(rest.skip(1))?;
+    let (rest, generation) = opt(preceded(symbol(","), cut(natural))).parse(rest)?;
+    let (rest, ()) = symbol(")")(rest)?;
+    Ok((rest, (relation, Some(RelationOf { codebook, generation }))))
 }
 
 /// `items`: a relation alone, with clauses or the end behind it.
-fn short(input: Tokens<'_>) -> Parsed<'_, (Vec<SelectColumn>, Name)> {
-    let (rest, relation) = name(Expected::Relation)(input)?;
+fn short(input: Tokens<'_>) -> Parsed<'_, (Vec<SelectColumn>, From)> {
+    let (rest, relation) = relation(input)?;
     for word in CLAUSES {
         rest.note(Expected::Keyword(word));
     }
@@ -56,9 +72,9 @@ fn short(input: Tokens<'_>) -> Parsed<'_, (Vec<SelectColumn>, Name)> {
 }
 
 /// `id, title FROM items`
-fn long(input: Tokens<'_>) -> Parsed<'_, (Vec<SelectColumn>, Name)> {
+fn long(input: Tokens<'_>) -> Parsed<'_, (Vec<SelectColumn>, From)> {
     let (rest, columns) = list(column).parse(input)?;
-    let (rest, from) = preceded(keyword("FROM"), cut(name(Expected::Relation))).parse(rest)?;
+    let (rest, from) = preceded(keyword("FROM"), cut(relation)).parse(rest)?;
     Ok((rest, (columns, from)))
 }
 

@@ -9,7 +9,7 @@ use crate::ast::{Describe, Show, Statement};
 use crate::error::Expected;
 use crate::parser::failure::Failure;
 use crate::parser::pattern;
-use crate::parser::primitive::{Parsed, keyword, keywords, name, natural, spanned};
+use crate::parser::primitive::{Parsed, clause, keyword, keywords, name, natural, spanned};
 use crate::parser::rebuild::generation_of;
 use crate::span::Spanned;
 use crate::token::Tokens;
@@ -56,7 +56,8 @@ pub(super) fn describe(input: Tokens<'_>) -> Parsed<'_, Statement> {
     let prompt = preceded(keyword("PROMPT"), cut(name(Expected::Prompt))).map(Describe::Prompt);
     let kind = preceded(keyword("KIND"), cut(name(Expected::Kind))).map(Describe::Kind);
     let sid = spanned(|input| pattern::sid(input, true));
-    let prefix = preceded(keyword("PREFIX"), cut(sid)).map(Describe::Prefix);
+    let prefix = (sid, clause("IN", generation_of)).map(|(sid, of)| Describe::Prefix { sid, of });
+    let prefix = preceded(keyword("PREFIX"), cut(prefix));
     let relation = name(Expected::Relation).map(Describe::Relation);
     let named = alt((codebook, policy, model, prompt, kind));
     alt((named, prefix, relation)).map(Statement::Describe).parse(input)

@@ -37,6 +37,9 @@ impl Display for Literal {
                 for (at, level) in sid.levels.iter().enumerate() {
                     match level {
                         Level::Code(code) => write!(f, "<{}_{code}>", letters(at))?,
+                        Level::Range(from, to) => {
+                            write!(f, "<{0}_{from}..{0}_{to}>", letters(at))?;
+                        }
                         Level::Any => f.write_str("<*>")?,
                     }
                 }
@@ -160,7 +163,7 @@ impl Display for Expr {
                 };
                 bound(f, left, least_left)?;
                 write!(f, " {} ", op.node)?;
-                if matches!(op.node, Binary::Eq | Binary::Ne) {
+                if op.node.compares() {
                     operand(f, right, left.node.holds_sid())
                 } else {
                     bound(f, right, least_right)

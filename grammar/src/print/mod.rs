@@ -91,6 +91,11 @@ impl Display for Select {
             f.write_str(" FROM ")?;
         }
         write!(f, "{}", name(&self.from))?;
+        if let Some(of) = &self.of {
+            write!(f, "({}", of.codebook.node)?;
+            of.generation.as_ref().map_or(Ok(()), |ordinal| write!(f, ", {}", ordinal.node))?;
+            f.write_str(")")?;
+        }
         clause(f, "NEAR", self.near.as_ref())?;
         filter(f, self.filter.as_ref())?;
         if !self.group_by.is_empty() {
@@ -157,7 +162,10 @@ impl Display for Describe {
             Describe::Model(model) => write!(f, "MODEL {}", name(model)),
             Describe::Prompt(prompt) => write!(f, "PROMPT {}", name(prompt)),
             Describe::Kind(kind) => write!(f, "KIND {}", name(kind)),
-            Describe::Prefix(sid) => write!(f, "PREFIX {}", sid.node),
+            Describe::Prefix { sid, of } => {
+                write!(f, "PREFIX {}", sid.node)?;
+                clause(f, "IN", of.as_ref())
+            }
         }
     }
 }

@@ -20,11 +20,12 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn word() -> impl Strategy<Value = String> {
-    const WORDS: [&str; 28] = [
+    const WORDS: [&str; 29] = [
         "items",
         "price",
         "prefix",
         "sid",
+        "parent",
         "select",
         "order",
         "text",
@@ -58,7 +59,12 @@ fn name() -> impl Strategy<Value = Name> {
 }
 
 fn sid() -> impl Strategy<Value = SidPattern> {
-    let level = prop_oneof![any::<u16>().prop_map(Level::Code), Just(Level::Any)];
+    let range = |(one, other): (u16, u16)| Level::Range(one.min(other), one.max(other));
+    let level = prop_oneof![
+        any::<u16>().prop_map(Level::Code),
+        any::<(u16, u16)>().prop_map(range),
+        Just(Level::Any)
+    ];
     let levels = prop_oneof![9 => vec(level.clone(), 1..5), 1 => vec(level, 60..=64)];
     levels.prop_map(|levels| SidPattern { levels })
 }
@@ -172,9 +178,11 @@ fn select() -> impl Strategy<Value = Select> {
     let projected = prop_oneof![4 => expr(), 1 => Just(at(Expr::Star))];
     let column = (projected, of(name())).prop_map(|(expr, alias)| SelectColumn { expr, alias });
     let key = (expr(), any::<bool>()).prop_map(|(expr, descending)| OrderKey { expr, descending });
+    let codebook = (file(), of(any::<u64>().prop_map(at)))
+        .prop_map(|(codebook, generation)| RelationOf { codebook, generation });
     (
         vec(column, 0..4),
-        name(),
+        (name(), of(codebook)),
         of(near()),
         of(expr()),
         vec(expr(), 0..3),
@@ -182,15 +190,8 @@ fn select() -> impl Strategy<Value = Select> {
         of(count()),
         of(count()),
     )
-        .prop_map(|(columns, from, near, filter, group_by, order_by, limit, offset)| Select {
-            columns,
-            from,
-            near,
-            filter,
-            group_by,
-            order_by,
-            limit,
-            offset,
+        .prop_map(|(columns, (from, of), near, filter, group_by, order_by, limit, offset)| {
+            Select { columns, from, of, near, filter, group_by, order_by, limit, offset }
         })
 }
 
@@ -304,7 +305,8 @@ fn manage() -> BoxedStrategy<Statement> {
         name().prop_map(|name| Statement::Describe(Describe::Model(name))),
         name().prop_map(|name| Statement::Describe(Describe::Prompt(name))),
         name().prop_map(|name| Statement::Describe(Describe::Kind(name))),
-        sid().prop_map(|sid| Statement::Describe(Describe::Prefix(at(sid)))),
+        (sid(), of(generation_of()))
+            .prop_map(|(sid, of)| { Statement::Describe(Describe::Prefix { sid: at(sid), of }) }),
         number().prop_map(Statement::ShowFailures),
         number().prop_map(Statement::WaitJob),
         number().prop_map(Statement::CancelJob),

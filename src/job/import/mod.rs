@@ -1,7 +1,9 @@
 //! COPY … FROM: a file into the catalogue, in one transaction.
 
+pub(crate) mod codes;
 mod interactions;
 mod items;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sidql_storage::Write;
 
+pub(crate) use codes::FOREIGN;
 pub(crate) use interactions::next_time;
 
 use super::{Answer, Context, Kind};
@@ -39,6 +42,9 @@ pub(crate) struct Spec {
     pub(crate) file: PathBuf,
     /// How to read it.
     pub(crate) options: Options,
+    /// What becomes of SIDs.
+    #[serde(default)]
+    pub(crate) codes: Option<codes::Options>,
 }
 
 /// Where records go.
@@ -49,6 +55,8 @@ pub(crate) enum Into {
     Items,
     /// The histories of users.
     Interactions,
+    /// A generation of a codebook.
+    Codes,
 }
 
 /// Options of COPY … FROM.
@@ -117,10 +125,11 @@ pub(crate) enum Layout {
 }
 
 /// What a bad record does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum OnError {
     /// Ends the import, which leaves nothing behind.
+    #[default]
     Stop,
     /// Is left out and reported.
     Skip,
@@ -157,6 +166,7 @@ pub(crate) fn import(
     let mut faults = Faults::new(spec);
     let message = match (spec.into, spec.options.layout) {
         (Into::Items, _) => items::import(write, cache, progress, spec, &mut faults)?,
+        (Into::Codes, _) => codes::import(write, progress, spec, &mut faults)?,
         (Into::Interactions, Layout::Rows) => {
             interactions::import_rows(write, progress, spec, &mut faults)?
         }

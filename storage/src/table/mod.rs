@@ -16,6 +16,7 @@ pub mod models;
 pub mod origins;
 pub mod policies;
 pub(crate) mod posting;
+pub mod reach;
 pub(crate) mod rows;
 pub mod settings;
 pub mod sids;

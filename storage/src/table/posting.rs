@@ -167,6 +167,14 @@ impl<'b> List<'b> {
         Ordering::Equal
     }
 
+    /// Whether the codes behind the head lie, level by level, between these bounds.
+    pub(crate) fn within(&self, at: usize, bounds: &[(u16, u16)]) -> bool {
+        let within = |(level, (from, to)): (usize, &(u16, u16))| {
+            (*from..=*to).contains(&self.code(at, level))
+        };
+        self.length(at) >= bounds.len() && bounds.iter().enumerate().all(within)
+    }
+
     fn first_not(&self, holds: impl Fn(usize) -> bool) -> usize {
         let (mut low, mut high) = (0, self.count);
         while low < high {
