@@ -1,16 +1,22 @@
 //! Quantizers: vectors to Semantic IDs. One file for each kind, one line for each in `KINDS`.
 //!
-//! The route of a build: `Kind::fit` trains the codebooks (`kmeans.rs` and `residual.rs` do the work),
-//! `Artefact::assign` gives every vector its codes, `collide::resolve` makes them unique, `health.rs` says
-//! how good the result is. `build` walks it whole. An item that comes later goes through `collide::place`.
+//! The route of a build: `Kind::fit` trains the codebooks (`kmeans.rs` and `residual.rs` do the work, `trainer.rs`
+//! that of the kinds that learn a latent space), `Artefact::assign` gives every vector its codes, `collide::resolve`
+//! makes them unique, `health.rs` says how good the result is. `build` walks it whole. An item that comes later goes
+//! through `collide::place`.
 
 mod artefact;
+mod balance;
+mod coder;
 pub(crate) mod collide;
 pub(crate) mod health;
 mod kmeans;
 mod residual;
 mod rq_kmeans;
+mod saved;
 mod seeding;
+mod sinkhorn;
+mod stored;
 
 use serde_json::{Map, Value as Json};
 
@@ -25,16 +31,47 @@ use crate::progress::{Checkpoint, Progress};
 /// Every quantizer that this build knows, the default first.
 pub(crate) const KINDS: &[&Kind] = &[&rq_kmeans::KIND];
 
+/// What the option `collisions` means, for every kind.
+const COLLISIONS: &str = "items with equal codes: `reassign` gives codes of the last level anew, `sinkhorn` does so as \
+     MiniOneRec, `suffix` adds a level that numbers them, `allow` leaves them";
+
 /// One kind of quantizer: a constant record.
 pub(crate) struct Kind {
     /// The name typed after `USING`.
     pub(crate) name: &'static str,
     /// One sentence: what it is and where it comes from.
     pub(crate) summary: &'static str,
+    /// Every option with what it means, in the order of the configuration.
+    pub(crate) options: &'static [(&'static str, &'static str)],
     /// Checks options and gives all of them, the defaults where none was given.
     pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
     /// Trains codebooks from a configuration (missing fields take their defaults) and the vectors.
-    pub(crate) fit: fn(&Json, &Vectors<'_>, &Progress, &dyn Checkpoint) -> Result<Artefact>,
+    pub(crate) fit: fn(&Json, &Input<'_>, &Progress, &dyn Checkpoint) -> Result<Artefact>,
+}
+
+/// What a codebook is trained from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Input<'a> {
+    /// The vectors of all items.
+    pub(crate) vectors: Vectors<'a>,
+    /// Components of each part, where the vectors are several joined (`ENRICH BY fused` without `dim`).
+    pub(crate) parts: &'a [usize],
+}
+
+impl<'a> Input<'a> {
+    /// Vectors that are of one piece.
+    pub(crate) fn plain(vectors: Vectors<'a>) -> Self {
+        Input { vectors, parts: &[] }
+    }
+}
+
+/// Refuses a number that is out of its range.
+fn within(name: &str, value: usize, least: usize, most: usize) -> Result<()> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let message = format!("option `{name}` must lie between {least} and {most}, not {value}");
+    Err(Error::input("bad-option", message))
 }
 
 impl crate::kind::Kind for Kind {
@@ -44,6 +81,10 @@ impl crate::kind::Kind for Kind {
 
     fn summary(&self) -> &'static str {
         self.summary
+    }
+
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        self.options
     }
 }
 
@@ -110,11 +151,12 @@ pub(crate) struct Built {
 pub(crate) fn build(
     kind: &Kind,
     config: &Json,
-    vectors: &Vectors<'_>,
+    input: &Input<'_>,
     progress: &Progress,
     checkpoint: &dyn Checkpoint,
 ) -> Result<Built> {
-    let mut artefact = (kind.fit)(config, vectors, progress, checkpoint)?;
+    let vectors = &input.vectors;
+    let mut artefact = (kind.fit)(config, input, progress, checkpoint)?;
     let native = artefact.assign(vectors, progress)?;
     let repaired = collide::resolve(&artefact, vectors, &native, progress)?;
     artefact.set_suffix(repaired.suffix);
