@@ -110,11 +110,6 @@ impl Coder {
         (there, back)
     }
 
-    /// Whether vectors stay as they are.
-    pub(crate) fn is_identity(&self) -> bool {
-        self.steps.is_empty()
-    }
-
     /// The steps.
     #[cfg(test)]
     pub(super) fn steps(&self) -> &[Step] {
