@@ -8,6 +8,10 @@ pub(crate) trait Kind: Sync {
     fn name(&self) -> &'static str;
     /// One sentence for `SHOW KINDS`: what it is and where it comes from.
     fn summary(&self) -> &'static str;
+    /// Each option with one sentence for `DESCRIBE KIND`, in the order of its configuration.
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
 }
 
 /// Finds a member by name; an unknown name is answered with the nearest known one.

@@ -7,13 +7,12 @@
 //! component is divided by its standard deviation. The paper learns its projections with the quantizer; joined without
 //! `dim`, nothing is lost before a quantizer that does so.
 
-use nalgebra::{DMatrix, SymmetricEigen};
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Makes};
 use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::index::principal::Principal;
 use crate::index::product::normalise;
-use crate::model::subspace::leading;
 use crate::options;
 use crate::progress::Progress;
 
@@ -53,15 +52,6 @@ impl Config {
     }
 }
 
-/// Joined components up to which the principal components are computed directly; beyond, by iteration.
-const MAX_DIRECT: usize = 512;
-
-/// Rounds of iteration.
-const ROUNDS: usize = 8;
-
-/// A variance below this share of the largest is rounding noise.
-const NEGLIGIBLE: f64 = 1e-10;
-
 /// The version of the bytes of `to_bytes`.
 const VERSION: u32 = 1;
 
@@ -83,13 +73,6 @@ pub(crate) struct Fusion {
     means: Vec<Vec<f32>>,
     /// The principal components, if fewer components are wanted.
     principal: Option<Principal>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Principal {
-    centre: Vec<f32>,
-    /// Row-major `components × joined`.
-    components: Vec<f32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,7 +118,7 @@ impl Fusion {
         let Some(dim) = dim.filter(|dim| *dim < fusion.joined_dim()) else {
             return Ok((fusion, joined));
         };
-        let mut principal = principal(&joined, fusion.joined_dim(), dim, progress)?;
+        let mut principal = Principal::fit(&joined, fusion.joined_dim(), dim, progress)?;
         if config.whiten {
             principal.whiten(&joined);
         }
@@ -170,6 +153,12 @@ impl Fusion {
             Some(principal) => principal.apply(&joined),
             None => joined,
         })
+    }
+
+    /// Components of each part, as long as the fused vector has them one after the other: without principal
+    /// components.
+    pub(crate) fn parts(&self) -> Option<Vec<usize>> {
+        self.principal.is_none().then(|| self.means.iter().map(Vec::len).collect())
     }
 
     fn joined_dim(&self) -> usize {
@@ -265,90 +254,6 @@ fn mean_of(part: &Part<'_>, parts: usize) -> Vec<f32> {
         }
     }
     sum.into_iter().map(|sum| (sum / count.max(1) as f64) as f32).collect()
-}
-
-/// The first principal components of row-major vectors. Where there are fewer, the rest are zero.
-fn principal(rows: &[f32], joined: usize, dim: usize, progress: &Progress) -> Result<Principal> {
-    let items = rows.len() / joined;
-    let mut sum = vec![0.0f64; joined];
-    for row in rows.chunks_exact(joined) {
-        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += f64::from(*x));
-    }
-    let centre: Vec<f32> = sum.iter().map(|sum| (sum / items.max(1) as f64) as f32).collect();
-    let mut covariance = DMatrix::<f32>::zeros(joined, joined);
-    for block in rows.chunks(256 * joined) {
-        progress.check()?;
-        let mut block = DMatrix::from_column_slice(joined, block.len() / joined, block);
-        for mut column in block.column_iter_mut() {
-            column.iter_mut().zip(&centre).for_each(|(x, centre)| *x -= centre);
-        }
-        covariance.gemm(1.0 / items as f32, &block, &block.transpose(), 1.0);
-        progress.advance(block.ncols() as u64);
-    }
-    let vectors = if joined <= MAX_DIRECT {
-        direct(&covariance, dim)
-    } else {
-        leading(joined, dim, ROUNDS, 0, |block| {
-            progress.check()?;
-            Ok(&covariance * block)
-        })?
-    };
-    let mut components = vectors.as_slice().to_vec();
-    components.resize(dim * joined, 0.0);
-    Ok(Principal { centre, components })
-}
-
-/// Eigenvectors of the largest eigenvalues, the component of largest size made positive.
-///
-/// In double precision and with a little added to the diagonal: the iteration gives NaN on matrices that have
-/// rows of exact zeros, as sparse vectors of few items make them.
-fn direct(covariance: &DMatrix<f32>, dim: usize) -> DMatrix<f32> {
-    let mut covariance = covariance.map(f64::from);
-    let ridge = 1e-9 * covariance.diagonal().amax().max(f64::MIN_POSITIVE);
-    for at in 0..covariance.nrows() {
-        covariance[(at, at)] += ridge * (1.0 + at as f64 / covariance.nrows() as f64);
-    }
-    let eigen = SymmetricEigen::new(covariance);
-    let mut order: Vec<usize> = (0..eigen.eigenvalues.len()).collect();
-    order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
-    let columns: Vec<_> = order
-        .into_iter()
-        .take(dim)
-        .map(|at| {
-            let column = eigen.eigenvectors.column(at).into_owned().cast::<f32>();
-            if column[column.iamax()] < 0.0 { -column } else { column }
-        })
-        .collect();
-    DMatrix::from_columns(&columns)
-}
-
-impl Principal {
-    fn apply(&self, joined: &[f32]) -> Vec<f32> {
-        let centred: Vec<f32> =
-            joined.iter().zip(&self.centre).map(|(x, centre)| x - centre).collect();
-        let components = self.components.chunks_exact(joined.len());
-        components.map(|component| crate::index::product::dot(component, &centred)).collect()
-    }
-
-    /// Divides each component by its standard deviation over the joined vectors; what does not vary becomes 0.
-    fn whiten(&mut self, joined: &[f32]) {
-        let width = self.centre.len();
-        let count = self.components.len() / width;
-        let mut squares = vec![0.0f64; count];
-        for row in joined.chunks_exact(width) {
-            let turned = self.apply(row);
-            squares.iter_mut().zip(turned).for_each(|(sum, x)| *sum += f64::from(x * x));
-        }
-        let largest = squares.iter().copied().fold(0.0, f64::max);
-        let rows = (joined.len() / width) as f64;
-        for (component, sum) in self.components.chunks_exact_mut(width).zip(squares) {
-            let varies = sum > largest * NEGLIGIBLE;
-            let scale = if varies { (rows / sum).sqrt() as f32 } else { 0.0 };
-            for x in component {
-                *x *= scale;
-            }
-        }
-    }
 }
 
 fn damaged(why: &str) -> Error {

@@ -200,24 +200,28 @@ fn policy(context: &Context<'_>, card: &PolicyCard) -> Result<Rows> {
 }
 
 fn kind(name: &str) -> Result<Rows> {
-    let mut facts = Facts::new();
+    let mut rows = Rows::new(["property", "value", "what"]);
     let mut known = Vec::new();
     for (registry, members) in show::registries() {
         for member in members {
             known.push(member.name());
             if member.name().eq_ignore_ascii_case(name) {
-                facts.add(registry, member.name());
-                facts.add("what", member.summary());
+                rows.push(vec![registry.into(), member.name().into(), member.summary().into()]);
                 for (option, default) in options_of(registry, member.name())? {
-                    facts.add(format!("option {option}"), value_of_json(&default));
+                    let meaning = member.options().iter().find(|(name, _)| *name == option);
+                    rows.push(vec![
+                        Value::Text(format!("option {option}")),
+                        value_of_json(&default),
+                        meaning.map(|(_, meaning)| *meaning).into(),
+                    ]);
                 }
             }
         }
     }
-    if facts.0.is_empty() {
+    if rows.is_empty() {
         return Err(Error::unknown("kind", name, known));
     }
-    Ok(facts.0)
+    Ok(rows)
 }
 
 fn model(record: &sidql_storage::Model) -> Result<Rows> {

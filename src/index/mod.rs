@@ -3,7 +3,9 @@
 
 mod catalogue;
 pub(crate) mod flat;
+pub(crate) mod principal;
 pub(crate) mod product;
+pub(crate) mod subspace;
 mod trie;
 
 pub(crate) use catalogue::Catalogue;

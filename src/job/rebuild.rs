@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sidql_storage::{
-    Generation, ItemNo, Space, Write, blobs, codebooks, embeddings, generations, items, sids,
+    Generation, ItemNo, Read, Space, Write, blobs, codebooks, embeddings, generations, items, sids,
     spaces,
 };
 
@@ -16,9 +16,10 @@ use super::{Answer, Context, Kind};
 use crate::clock::now_ms;
 use crate::count::grouped;
 use crate::derive;
+use crate::derive::recipe::{Recipe, Stage};
 use crate::error::{Error, Result};
 use crate::kind;
-use crate::quantize::{self, Built, Vectors};
+use crate::quantize::{self, Built, Input, Vectors};
 use crate::value::Sid;
 
 /// The record of the registry.
@@ -53,7 +54,9 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
         );
     }
     let vectors = Vectors::new(&data, space.dim as usize)?;
-    let built = quantize::build(kind, &spec.config, &vectors, context.progress, &context.slot)?;
+    let parts = parts_of(context, &read, &space)?;
+    let input = Input { vectors, parts: &parts };
+    let built = quantize::build(kind, &spec.config, &input, context.progress, &context.slot)?;
     drop(read);
     context.progress.stage("writing the generation", 0);
     let write = context.write()?;
@@ -69,6 +72,14 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     context.progress.check()?;
     write.commit()?;
     Ok(Answer::say(said(&spec.codebook, &generation, &built, publish)))
+}
+
+/// Components of each part of the vectors of a fused space; none where they are of one piece.
+fn parts_of(context: &Context<'_>, read: &Read, space: &Space) -> Result<Vec<usize>> {
+    if Recipe::of(space)?.stage != Stage::Fused {
+        return Ok(Vec::new());
+    }
+    Ok(context.cache.fusion(read, space)?.parts().unwrap_or_default())
 }
 
 fn store(

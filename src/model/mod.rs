@@ -30,7 +30,6 @@ mod qwen3_embedding;
 mod recipe;
 mod resnet;
 mod siglip;
-pub(crate) mod subspace;
 #[cfg(test)]
 mod tests;
 mod tokens;

@@ -9,6 +9,7 @@
 mod attend;
 mod attention;
 mod block;
+pub(crate) mod dense;
 mod dropout;
 mod embedding;
 mod exp;
@@ -40,7 +41,7 @@ pub(crate) use layer_norm::LayerNorm;
 use linear::Linear;
 pub(crate) use loss::{cross_entropy, log_softmax};
 pub(crate) use norm::RmsNorm;
-pub(crate) use optim::{AdamW, clip};
+pub(crate) use optim::{AdamW, Gradients, clip, limit_norm};
 pub(crate) use params::{Init, Params};
 pub(crate) use product::rows_times;
 pub(crate) use schedule::Schedule;

@@ -38,28 +38,32 @@ struct Moments {
 
 /// The gradient of each variable in the order of the parameters, contiguous; `None` where the loss
 /// does not depend on it.
-type Gradients = Vec<Option<Tensor>>;
+pub(crate) type Gradients = Vec<Option<Tensor>>;
 
 /// Takes the gradients of all variables and scales them so that their common norm is at most
 /// `limit` (0 for no limit). Gives the gradients and the norm before.
 pub(crate) fn clip(params: &Params, grads: &GradStore, limit: f64) -> Result<(Gradients, f64)> {
-    let mut taken: Gradients = Vec::new();
+    let taken = params
+        .iter()
+        .map(|param| grads.get(param.var.as_tensor()).map(Tensor::contiguous).transpose())
+        .collect::<candle_core::Result<Gradients>>()?;
+    limit_norm(taken, limit)
+}
+
+/// Scales gradients so that their common norm is at most `limit` (0 for no limit). Gives them and the norm before.
+pub(crate) fn limit_norm(mut grads: Gradients, limit: f64) -> Result<(Gradients, f64)> {
     let mut square = 0f64;
-    for param in params.iter() {
-        let grad = grads.get(param.var.as_tensor()).map(Tensor::contiguous).transpose()?;
-        if let Some(grad) = &grad {
-            square += square_sum(grad)?;
-        }
-        taken.push(grad);
+    for grad in grads.iter().flatten() {
+        square += square_sum(grad)?;
     }
     let norm = square.sqrt();
     if limit > 0.0 && norm > limit {
         let scale = limit / norm;
-        for grad in taken.iter_mut().flatten() {
+        for grad in grads.iter_mut().flatten() {
             *grad = (&*grad * scale)?;
         }
     }
-    Ok((taken, norm))
+    Ok((grads, norm))
 }
 
 fn square_sum(grad: &Tensor) -> Result<f64> {
@@ -80,6 +84,12 @@ impl AdamW {
         let zeros = |count| Moments { first: vec![0.0; count], second: vec![0.0; count] };
         let moments = params.iter().map(|param| zeros(param.var.elem_count())).collect();
         AdamW { beta_1: 0.9, beta_2: 0.98, epsilon: 1e-8, weight_decay, steps: 0, moments }
+    }
+
+    /// The same optimizer with another decay of the second moment.
+    pub(crate) fn beta_2(mut self, beta_2: f64) -> Self {
+        self.beta_2 = beta_2;
+        self
     }
 
     /// Moves every variable that has a gradient.

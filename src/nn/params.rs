@@ -34,6 +34,8 @@ pub(crate) enum Init {
     Embedding(f32),
     /// The scale of a norm: ones.
     Ones,
+    /// A bias: zeros.
+    Zeros,
 }
 
 impl Params {
@@ -55,6 +57,7 @@ impl Params {
             Init::Matrix(deviation) => (normal(count, deviation, random), true),
             Init::Embedding(deviation) => (normal(count, deviation, random), false),
             Init::Ones => (vec![1.0; count], false),
+            Init::Zeros => (vec![0.0; count], false),
         };
         let var = Var::from_vec(values, shape, &self.device)?;
         let name = name.into();

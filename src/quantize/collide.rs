@@ -13,7 +13,7 @@ use pathfinding::kuhn_munkres::kuhn_munkres_min;
 use pathfinding::matrix::Matrix;
 use serde::{Deserialize, Serialize};
 
-use super::{Artefact, Vectors};
+use super::{Artefact, Vectors, sinkhorn};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::progress::Progress;
 
@@ -36,6 +36,9 @@ pub(crate) enum Collisions {
     Reassign,
     /// Every SID gets one more level that numbers the items with equal codes from 0.
     Suffix,
+    /// Items with equal codes are given codes of the last level by Sinkhorn's algorithm, in rounds; what is left
+    /// stays (MiniOneRec).
+    Sinkhorn,
     /// Nothing: several items may share a SID.
     Allow,
 }
@@ -65,6 +68,7 @@ pub(crate) fn resolve(
             Ok(Repaired { codes: native.to_vec(), suffix: None, moved: 0, greedy_groups: 0 })
         }
         Collisions::Suffix => suffixed(artefact.levels(), native),
+        Collisions::Sinkhorn => sinkhorn::resolve(artefact, vectors, native, progress),
         Collisions::Reassign => match reassigned(artefact, vectors, native, progress)? {
             Some(repaired) => Ok(repaired),
             None => suffixed(artefact.levels(), native),
@@ -73,7 +77,7 @@ pub(crate) fn resolve(
 }
 
 /// Rows by their first `depth` codes; prefixes in ascending order, rows too.
-fn groups(codes: &[u16], levels: usize, depth: usize) -> Vec<Vec<usize>> {
+pub(super) fn groups(codes: &[u16], levels: usize, depth: usize) -> Vec<Vec<usize>> {
     let prefix = |row: usize| &codes[row * levels..row * levels + depth];
     let mut rows: Vec<usize> = (0..codes.len() / levels).collect();
     rows.sort_by(|a, b| prefix(*a).cmp(prefix(*b)).then(a.cmp(b)));
@@ -116,6 +120,8 @@ fn reassigned(
         return Ok(None);
     }
     progress.stage("resolving collisions", groups.len() as u64);
+    let latent = artefact.encode(vectors, progress)?;
+    let latent = Vectors::new(&latent, artefact.latent_dim())?;
     let mut repaired =
         Repaired { codes: native.to_vec(), suffix: None, moved: 0, greedy_groups: 0 };
     for rows in groups {
@@ -136,7 +142,7 @@ fn reassigned(
             .map(|at| {
                 let row = rows[*at];
                 let codes = &native[row * levels..(row + 1) * levels];
-                artefact.last_level_distances(vectors.row(row), codes)
+                artefact.latent_distances(latent.row(row), codes)
             })
             .collect();
         let own: Vec<u16> = colliding.iter().map(|at| old[*at]).collect();
@@ -214,8 +220,8 @@ pub(crate) fn place(
     is_taken: impl Fn(&[u16]) -> bool,
 ) -> Result<Vec<u16>> {
     artefact.expect_dim(vector.len())?;
-    let mut codes =
-        artefact.stack().assign(&Vectors::new(vector, vector.len())?, &Progress::silent())?;
+    let mut codes = artefact.assign(&Vectors::new(vector, vector.len())?, &Progress::silent())?;
+    let native = codes.clone();
     let full = |codes: &[u16], size: usize| {
         let prefix: Vec<String> = codes[..codes.len() - 1].iter().map(u16::to_string).collect();
         let message = format!("all {size} SIDs with the codes {} are taken", prefix.join(", "));
@@ -250,6 +256,10 @@ pub(crate) fn place(
                 if !is_taken(&codes) {
                     return Ok(codes);
                 }
+            }
+            // Sinkhorn's rounds promise less, for all items.
+            if artefact.collisions() == Collisions::Sinkhorn {
+                return Ok(native);
             }
             Err(full(&codes, distances.len()))
         }

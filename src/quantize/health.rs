@@ -103,7 +103,10 @@ pub(crate) fn measure_codes(sizes: &[usize], codes: &[u16]) -> Health {
     }
 }
 
-/// The relative squared error after each trained level; rows of `codes` are `width` codes wide.
+/// Rows whose reconstructions are held at a time.
+const BLOCK_ROWS: usize = 2048;
+
+/// The relative squared error in the input space after each trained level; rows of `codes` are `width` codes wide.
 fn errors(
     artefact: &Artefact,
     vectors: &Vectors<'_>,
@@ -113,25 +116,78 @@ fn errors(
 ) -> Result<Vec<f64>> {
     let mut squares = vec![0.0f64; artefact.levels()];
     let mut energy = 0.0f64;
-    for (row, codes) in codes.chunks_exact(width).enumerate() {
-        if row % 1024 == 0 {
-            progress.check()?;
-        }
-        let mut residual = vectors.row(row).to_vec();
-        energy += square(&residual);
-        for (level, total) in squares.iter_mut().enumerate() {
-            for (x, centre) in residual.iter_mut().zip(artefact.code_vector(level, codes[level])) {
-                *x -= centre;
-            }
-            *total += square(&residual);
+    let blocks = vectors.data().chunks(BLOCK_ROWS * vectors.dim());
+    for (block, codes) in blocks.zip(codes.chunks(BLOCK_ROWS * width)) {
+        progress.check()?;
+        let block = Vectors::new(block, vectors.dim())?;
+        energy += square(block.data());
+        if artefact.is_isometric() {
+            in_latent_space(artefact, &block, codes, &mut squares, progress)?;
+        } else {
+            decoded(artefact, &block, codes, &mut squares, progress)?;
         }
     }
     let energy = energy.max(f64::MIN_POSITIVE);
     Ok(squares.into_iter().map(|total| total / energy).collect())
 }
 
-fn square(vector: &[f32]) -> f64 {
-    f64::from(crate::index::product::dot(vector, vector))
+/// Adds the squared errors after each level where the decoder keeps distances: those of the latent space, and what
+/// the encoder drops.
+fn in_latent_space(
+    artefact: &Artefact,
+    block: &Vectors<'_>,
+    codes: &[u16],
+    squares: &mut [f64],
+    progress: &Progress,
+) -> Result<()> {
+    let latent = artefact.encode(block, progress)?;
+    let latent = Vectors::new(&latent, artefact.latent_dim())?;
+    let dropped = {
+        let back = artefact.decode(&latent, progress)?;
+        gap(block.data(), &back)
+    };
+    let width = codes.len() / block.len().max(1);
+    squares.iter_mut().for_each(|total| *total += dropped);
+    for (row, codes) in codes.chunks_exact(width.max(1)).enumerate() {
+        let mut residual = latent.row(row).to_vec();
+        for (level, total) in squares.iter_mut().enumerate() {
+            let centre = artefact.code_vector(level, codes[level]);
+            residual.iter_mut().zip(centre).for_each(|(x, centre)| *x -= centre);
+            *total += square(&residual);
+        }
+    }
+    Ok(())
+}
+
+/// Adds the squared errors after each level, decoded.
+fn decoded(
+    artefact: &Artefact,
+    block: &Vectors<'_>,
+    codes: &[u16],
+    squares: &mut [f64],
+    progress: &Progress,
+) -> Result<()> {
+    let (width, dim) = (codes.len() / block.len().max(1), artefact.latent_dim());
+    let mut sums = vec![0.0f32; block.len() * dim];
+    for (level, total) in squares.iter_mut().enumerate() {
+        for (sum, codes) in sums.chunks_exact_mut(dim).zip(codes.chunks_exact(width)) {
+            let centre = artefact.code_vector(level, codes[level]);
+            sum.iter_mut().zip(centre).for_each(|(sum, x)| *sum += x);
+        }
+        let back = artefact.decode(&Vectors::new(&sums, dim)?, progress)?;
+        *total += gap(block.data(), &back);
+    }
+    Ok(())
+}
+
+fn square(numbers: &[f32]) -> f64 {
+    // Short runs, so that single precision loses nothing.
+    numbers.chunks(1024).map(|run| f64::from(crate::index::product::dot(run, run))).sum()
+}
+
+/// The squared distance of two runs of numbers.
+fn gap(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from((a - b) * (a - b))).sum()
 }
 
 /// How evenly the codes of a level are used.

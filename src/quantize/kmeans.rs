@@ -8,8 +8,9 @@ use rand::seq::index;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use super::seeding::seed;
+use super::seeding::{progressive, seed};
 use crate::error::{Error, Result};
 use crate::index::product::{Transposed, dot, dots};
 use crate::progress::Progress;
@@ -31,8 +32,22 @@ pub(crate) struct Settings {
     pub(crate) tolerance: f64,
     /// Points for each update; 0 for all of them.
     pub(crate) batch: usize,
+    /// Where to start.
+    pub(crate) seeding: Seeding,
     /// Seed of the random source.
     pub(crate) seed: u64,
+}
+
+/// Where k-means starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Seeding {
+    /// With points far from each other.
+    #[default]
+    #[serde(rename = "kmeans++")]
+    PlusPlus,
+    /// With the centres of few principal components, then of more (faiss' progressive dimensions).
+    #[serde(rename = "pca")]
+    Principal,
 }
 
 /// Centres ready to be compared with points.
@@ -56,6 +71,12 @@ impl Centres {
     pub(crate) fn new(centres: &[f32], dim: usize) -> Self {
         let norms = centres.chunks_exact(dim).map(|centre| dot(centre, centre)).collect();
         Centres { right: Transposed::new(centres, dim), norms, dim }
+    }
+
+    /// The same centres with something added to the squared distance of each; nothing where `bias` is empty.
+    pub(crate) fn biased(mut self, bias: &[f32]) -> Self {
+        self.norms.iter_mut().zip(bias).for_each(|(norm, bias)| *norm += bias);
+        self
     }
 
     /// Points compared at a time.
@@ -124,17 +145,33 @@ pub(crate) fn fit(
         return Ok(vec![0.0; settings.codes * dim]);
     }
     let sample = settings.codes.saturating_mul(SEED_POINTS_PER_CODE);
-    let centres = if rows > sample {
-        let chosen = index::sample(&mut random, rows, sample).into_vec();
-        seed(&gather(points, dim, &chosen), dim, settings.codes, &mut random, progress)?
+    let chosen;
+    let seeds = if rows > sample {
+        chosen = gather(points, dim, &index::sample(&mut random, rows, sample).into_vec());
+        &chosen
     } else {
-        seed(points, dim, settings.codes, &mut random, progress)?
+        points
+    };
+    let centres = match settings.seeding {
+        Seeding::PlusPlus => seed(seeds, dim, settings.codes, &mut random, progress)?,
+        Seeding::Principal => progressive(seeds, dim, settings.codes, &mut random, progress)?,
     };
     if settings.batch > 0 && settings.batch < rows {
         mini_batches(points, dim, centres, settings, &mut random, progress)
     } else {
-        Lloyd::new(points, dim, centres).run(settings, progress)
+        lloyd(points, dim, centres, settings, progress)
     }
+}
+
+/// Full passes from given centres.
+pub(super) fn lloyd(
+    points: &[f32],
+    dim: usize,
+    centres: Vec<f32>,
+    settings: &Settings,
+    progress: &Progress,
+) -> Result<Vec<f32>> {
+    Lloyd::new(points, dim, centres).run(settings, progress)
 }
 
 /// Copies the chosen rows.
@@ -379,7 +416,14 @@ mod tests {
     use super::*;
 
     fn settings(codes: usize, iterations: usize) -> Settings {
-        Settings { codes, iterations, tolerance: 0.0, batch: 0, seed: 5 }
+        Settings {
+            codes,
+            iterations,
+            tolerance: 0.0,
+            batch: 0,
+            seeding: Seeding::PlusPlus,
+            seed: 5,
+        }
     }
 
     fn noise(count: usize, seed: u64) -> Vec<f32> {
@@ -428,6 +472,10 @@ mod tests {
         let batches = Settings { batch: 256, ..settings(32, 5) };
         let centres = fit(&points, 4, &batches, &Progress::silent()).unwrap();
         let by_batches = error(&points, 4, &centres);
+        let principal = Settings { seeding: Seeding::Principal, ..settings(32, 30) };
+        let centres = fit(&points, 4, &principal, &Progress::silent()).unwrap();
+        let by_principal = error(&points, 4, &centres);
+        assert!(by_principal < errors[2] * 1.05, "{by_principal} {errors:?}");
         assert!(by_batches < errors[2] * 1.1, "{by_batches} {errors:?}");
     }
 
@@ -435,8 +483,11 @@ mod tests {
     fn clear_clusters_are_found() {
         let points: Vec<f32> =
             (0..400).flat_map(|i| [(i % 4) as f32 * 10.0, (i / 100) as f32 * 10.0]).collect();
-        let centres = fit(&points, 2, &settings(16, 20), &Progress::silent()).unwrap();
-        assert!(error(&points, 2, &centres) < 1e-3);
+        for seeding in [Seeding::PlusPlus, Seeding::Principal] {
+            let settings = Settings { seeding, ..settings(16, 20) };
+            let centres = fit(&points, 2, &settings, &Progress::silent()).unwrap();
+            assert!(error(&points, 2, &centres) < 1e-3, "{seeding:?}");
+        }
     }
 
     #[test]

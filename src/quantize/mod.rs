@@ -1,16 +1,28 @@
 //! Quantizers: vectors to Semantic IDs. One file for each kind, one line for each in `KINDS`.
 //!
-//! The route of a build: `Kind::fit` trains the codebooks (`kmeans.rs` and `residual.rs` do the work),
-//! `Artefact::assign` gives every vector its codes, `collide::resolve` makes them unique, `health.rs` says
-//! how good the result is. `build` walks it whole. An item that comes later goes through `collide::place`.
+//! The route of a build: `Kind::fit` trains the codebooks (`kmeans.rs` and `residual.rs` do the work, `trainer.rs`
+//! that of the kinds that learn a latent space), `Artefact::assign` gives every vector its codes, `collide::resolve`
+//! makes them unique, `health.rs` says how good the result is. `build` walks it whole. An item that comes later goes
+//! through `collide::place`.
 
 mod artefact;
+mod balance;
+mod coder;
 pub(crate) mod collide;
+mod data;
 pub(crate) mod health;
 mod kmeans;
+mod net;
+mod opq;
 mod residual;
 mod rq_kmeans;
+mod rq_kmeans_plus;
+mod rq_vae;
+mod saved;
 mod seeding;
+mod sinkhorn;
+mod stored;
+mod trainer;
 
 use serde_json::{Map, Value as Json};
 
@@ -23,7 +35,12 @@ use crate::options::Given;
 use crate::progress::{Checkpoint, Progress};
 
 /// Every quantizer that this build knows, the default first.
-pub(crate) const KINDS: &[&Kind] = &[&rq_kmeans::KIND];
+pub(crate) const KINDS: &[&Kind] =
+    &[&rq_kmeans::KIND, &rq_vae::KIND, &rq_kmeans_plus::KIND, &opq::KIND];
+
+/// What the option `collisions` means, for every kind.
+const COLLISIONS: &str = "items with equal codes: `reassign` gives codes of the last level anew, `sinkhorn` does so as \
+     MiniOneRec, `suffix` adds a level that numbers them, `allow` leaves them";
 
 /// One kind of quantizer: a constant record.
 pub(crate) struct Kind {
@@ -31,10 +48,37 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// One sentence: what it is and where it comes from.
     pub(crate) summary: &'static str,
+    /// Every option with what it means, in the order of the configuration.
+    pub(crate) options: &'static [(&'static str, &'static str)],
     /// Checks options and gives all of them, the defaults where none was given.
     pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
     /// Trains codebooks from a configuration (missing fields take their defaults) and the vectors.
-    pub(crate) fit: fn(&Json, &Vectors<'_>, &Progress, &dyn Checkpoint) -> Result<Artefact>,
+    pub(crate) fit: fn(&Json, &Input<'_>, &Progress, &dyn Checkpoint) -> Result<Artefact>,
+}
+
+/// What a codebook is trained from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Input<'a> {
+    /// The vectors of all items.
+    pub(crate) vectors: Vectors<'a>,
+    /// Components of each part, where the vectors are several joined (`ENRICH BY fused` without `dim`).
+    pub(crate) parts: &'a [usize],
+}
+
+impl<'a> Input<'a> {
+    /// Vectors that are of one piece.
+    pub(crate) fn plain(vectors: Vectors<'a>) -> Self {
+        Input { vectors, parts: &[] }
+    }
+}
+
+/// Refuses a number that is out of its range.
+fn within(name: &str, value: usize, least: usize, most: usize) -> Result<()> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let message = format!("option `{name}` must lie between {least} and {most}, not {value}");
+    Err(Error::input("bad-option", message))
 }
 
 impl crate::kind::Kind for Kind {
@@ -44,6 +88,10 @@ impl crate::kind::Kind for Kind {
 
     fn summary(&self) -> &'static str {
         self.summary
+    }
+
+    fn options(&self) -> &'static [(&'static str, &'static str)] {
+        self.options
     }
 }
 
@@ -110,11 +158,12 @@ pub(crate) struct Built {
 pub(crate) fn build(
     kind: &Kind,
     config: &Json,
-    vectors: &Vectors<'_>,
+    input: &Input<'_>,
     progress: &Progress,
     checkpoint: &dyn Checkpoint,
 ) -> Result<Built> {
-    let mut artefact = (kind.fit)(config, vectors, progress, checkpoint)?;
+    let vectors = &input.vectors;
+    let mut artefact = (kind.fit)(config, input, progress, checkpoint)?;
     let native = artefact.assign(vectors, progress)?;
     let repaired = collide::resolve(&artefact, vectors, &native, progress)?;
     artefact.set_suffix(repaired.suffix);
@@ -182,73 +231,196 @@ mod tests {
         data
     }
 
-    fn small() -> Json {
-        json!({"codes": 16, "iterations": 20})
+    /// Options with which a kind is quick on the samples.
+    fn small(kind: &Kind) -> Json {
+        match kind.name {
+            "rq_kmeans" => json!({"codes": 16, "iterations": 20}),
+            "rq_vae" => json!({
+                "codes": 16, "dim": 6, "layers": [24], "epochs": 12, "batch": 64, "evaluate": 3, "lr": 5e-3,
+            }),
+            "rq_kmeans_plus" => json!({
+                "codes": 16, "iterations": 20, "layers": [16], "epochs": 8, "batch": 64, "evaluate": 2,
+            }),
+            "opq" => json!({"levels": 3, "codes": 16, "rounds": 3, "iterations": 20}),
+            other => panic!("`{other}` has no small options here"),
+        }
+    }
+
+    fn input(data: &[f32], dim: usize) -> Input<'_> {
+        Input::plain(Vectors::new(data, dim).unwrap())
     }
 
     #[test]
     fn every_kind_meets_the_same_demands() {
         let data = sample(600, 12, 7);
-        let vectors = Vectors::new(&data, 12).unwrap();
+        let input = input(&data, 12);
         for kind in KINDS {
             let defaults = Json::Object((kind.config)(&[]).unwrap());
             assert!(defaults.get("seed").is_some() && defaults.get("collisions").is_some());
-            let run = |config: &Json| {
-                build(kind, config, &vectors, &Progress::silent(), &Unsaved).unwrap()
-            };
-            let built = run(&small());
+            let (name, small) = (kind.name, small(kind));
+            let run =
+                |config: &Json| build(kind, config, &input, &Progress::silent(), &Unsaved).unwrap();
+            let built = run(&small);
             let sizes = built.artefact.sid_sizes();
-            assert_eq!(built.codes.len(), vectors.len() * sizes.len(), "{}", kind.name);
+            assert_eq!(built.codes.len(), input.vectors.len() * sizes.len(), "{name}");
             let in_range = |row: &[u16]| row.iter().zip(&sizes).all(|(c, s)| usize::from(*c) < *s);
-            assert!(built.codes.chunks_exact(sizes.len()).all(in_range), "{}", kind.name);
-            assert_eq!(built.health.repaired.items, 0, "{}: SIDs are unique", kind.name);
-            assert!(built.health.native.items > 0, "{}: the sample has twins", kind.name);
+            assert!(built.codes.chunks_exact(sizes.len()).all(in_range), "{name}");
+            assert_eq!(built.health.repaired.items, 0, "{name}: SIDs are unique");
+            assert!(built.health.native.items > 0, "{name}: the sample has twins");
             let errors: Vec<f64> = built.health.levels.iter().filter_map(|l| l.error).collect();
-            assert!(errors.is_sorted_by(|a, b| a > b), "{}: {errors:?}", kind.name);
-            let again = run(&small());
-            assert_eq!(again.codes, built.codes, "{}: same seed, same SIDs", kind.name);
+            assert!(errors.is_sorted_by(|a, b| a > b), "{name}: {errors:?}");
+            assert!(errors.last().is_some_and(|error| *error < 0.2), "{name}: {errors:?}");
+            let again = run(&small);
+            assert_eq!(again.codes, built.codes, "{name}: same seed, same SIDs");
             let bytes = built.artefact.to_bytes().unwrap();
-            assert_eq!(Artefact::from_bytes(&bytes).unwrap(), built.artefact, "{}", kind.name);
+            assert_eq!(Artefact::from_bytes(&bytes).unwrap(), built.artefact, "{name}");
             let unknown = json!({"code": 3});
-            let error = (kind.fit)(&unknown, &vectors, &Progress::silent(), &Unsaved).unwrap_err();
-            assert!(error.message().contains("code"), "{}", kind.name);
+            let error = (kind.fit)(&unknown, &input, &Progress::silent(), &Unsaved).unwrap_err();
+            assert!(error.message().contains("code"), "{name}");
             let stopped = Progress::silent();
             stopped.stop();
-            let error = build(kind, &small(), &vectors, &stopped, &Unsaved).unwrap_err();
-            assert!(error.is_cancelled(), "{}", kind.name);
+            let error = build(kind, &small, &input, &stopped, &Unsaved).unwrap_err();
+            assert!(error.is_cancelled(), "{name}");
         }
     }
 
     #[test]
+    fn errors_are_those_of_the_reconstructions() {
+        let data = sample(300, 12, 7);
+        let input = input(&data, 12);
+        for kind in KINDS {
+            let built = build(kind, &small(kind), &input, &Progress::silent(), &Unsaved).unwrap();
+            let codes = built.artefact.assign(&input.vectors, &Progress::silent()).unwrap();
+            let levels = built.artefact.levels();
+            for known in 1..=levels {
+                let (mut gap, mut all) = (0.0, 0.0);
+                for (row, codes) in data.chunks_exact(12).zip(codes.chunks_exact(levels)) {
+                    let back = built.artefact.reconstruct(&codes[..known]);
+                    gap +=
+                        row.iter().zip(&back).map(|(a, b)| f64::from((a - b).powi(2))).sum::<f64>();
+                    all += row.iter().map(|a| f64::from(a * a)).sum::<f64>();
+                }
+                let told = built.health.levels[known - 1].error.unwrap();
+                assert!((told - gap / all).abs() < 1e-5, "{}: {told} {}", kind.name, gap / all);
+            }
+        }
+    }
+
+    #[test]
+    fn options_have_a_sentence_each() {
+        for kind in KINDS {
+            let config = (kind.config)(&[]).unwrap();
+            let named: Vec<&str> = kind.options.iter().map(|(name, _)| *name).collect();
+            assert_eq!(
+                config.keys().map(String::as_str).collect::<Vec<_>>(),
+                named,
+                "{}",
+                kind.name
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_options_are_refused() {
+        let given = |name: &str, value: Json| [Given { name: name.to_owned(), value, span: 0..1 }];
+        let refuse = |kind: &str, name: &str, value: Json| {
+            let kind = crate::kind::find(KINDS, "quantizer", kind).unwrap();
+            (kind.config)(&given(name, value)).unwrap_err()
+        };
+        let error = refuse("rq_vae", "epoch", json!(3));
+        assert_eq!(error.help_text(), Some("did you mean `epochs`?"));
+        for (kind, name, value) in [
+            ("rq_vae", "epochs", json!(0)),
+            ("rq_vae", "ema", json!(1.0)),
+            ("rq_vae", "lr", json!(-1)),
+            ("rq_vae", "layers", json!([0])),
+            ("rq_vae", "keep", json!("best")),
+            ("rq_vae", "fusion", json!("pca")),
+            ("rq_kmeans", "levels", json!(64)),
+            ("rq_kmeans", "seeding", json!("random")),
+            ("rq_kmeans_plus", "beta", json!(-0.1)),
+            ("opq", "codes", json!(1)),
+        ] {
+            assert_eq!(refuse(kind, name, value).code(), "bad-option", "{kind} {name}");
+        }
+        assert_eq!(refuse("rq_vae", "device", json!("gpu")).code(), "unknown-name");
+    }
+
+    #[test]
     fn an_interrupted_build_ends_the_same() {
-        let data = sample(400, 8, 3);
-        let vectors = Vectors::new(&data, 8).unwrap();
-        let kind = KINDS[0];
-        let whole = build(kind, &small(), &vectors, &Progress::silent(), &Unsaved).unwrap();
-        let progress = Progress::silent();
-        let slot = Slot { stop_after: Some((2, progress.clone())), ..Slot::default() };
-        let error = build(kind, &small(), &vectors, &progress, &slot).unwrap_err();
-        assert!(error.is_cancelled());
-        let resumed = build(kind, &small(), &vectors, &Progress::silent(), &slot).unwrap();
-        assert_eq!(resumed.artefact, whole.artefact);
-        assert_eq!(*slot.saves.lock().unwrap(), 3, "only the last level was trained again");
-        // Other vectors: the state is of no use.
-        let other = sample(400, 8, 4);
-        let other = Vectors::new(&other, 8).unwrap();
-        let fresh = build(kind, &small(), &other, &Progress::silent(), &slot).unwrap();
-        let clean = build(kind, &small(), &other, &Progress::silent(), &Unsaved).unwrap();
-        assert_eq!(fresh.artefact, clean.artefact);
+        let (data, other) = (sample(400, 8, 3), sample(400, 8, 4));
+        for kind in KINDS {
+            let (name, small) = (kind.name, small(kind));
+            let build = |data: &[f32], progress: &Progress, slot: &dyn Checkpoint| {
+                build(kind, &small, &input(data, 8), progress, slot)
+            };
+            let silent = Progress::silent();
+            let counted = Slot::default();
+            let whole = build(&data, &silent, &counted).unwrap();
+            let saves = *counted.saves.lock().unwrap();
+            for stop_after in [1, saves / 2, saves.saturating_sub(1)] {
+                let progress = Progress::silent();
+                let stop_after = stop_after.max(1);
+                let slot =
+                    Slot { stop_after: Some((stop_after, progress.clone())), ..Slot::default() };
+                let error = build(&data, &progress, &slot).unwrap_err();
+                assert!(error.is_cancelled(), "{name}");
+                let resumed = build(&data, &silent, &slot).unwrap();
+                assert_eq!(resumed.artefact, whole.artefact, "{name}, stopped after {stop_after}");
+                assert_eq!(*slot.saves.lock().unwrap(), saves, "{name}: nothing was done twice");
+            }
+            // Other vectors: the state is of no use.
+            let fresh = build(&other, &silent, &counted).unwrap();
+            let clean = build(&other, &silent, &Unsaved).unwrap();
+            assert_eq!(fresh.artefact, clean.artefact, "{name}");
+        }
     }
 
     #[test]
     fn few_items_and_no_items() {
         for rows in [0, 1, 3] {
             let data = sample(rows, 4, 1);
-            let vectors = Vectors::new(&data, 4).unwrap();
-            let built = build(KINDS[0], &small(), &vectors, &Progress::silent(), &Unsaved).unwrap();
-            assert_eq!(built.health.items, rows);
-            assert!(built.health.error.unwrap() < 1e-9, "{rows} items are their own centres");
+            for kind in KINDS {
+                let built =
+                    build(kind, &small(kind), &input(&data, 4), &Progress::silent(), &Unsaved)
+                        .unwrap();
+                assert_eq!(built.health.items, rows, "{}", kind.name);
+                let exact = matches!(kind.name, "rq_kmeans" | "opq");
+                assert!(
+                    !exact || built.health.error.unwrap() < 1e-9,
+                    "{rows} items are their own centres"
+                );
+            }
         }
+    }
+
+    #[test]
+    fn learned_fusion_codes_new_items_from_their_parts() {
+        let (text, image) = (sample(400, 6, 1), sample(400, 10, 2));
+        let data: Vec<f32> = text
+            .chunks_exact(6)
+            .zip(image.chunks_exact(10))
+            .flat_map(|(text, image)| text.iter().chain(image))
+            .copied()
+            .collect();
+        let kind = crate::kind::find(KINDS, "quantizer", "rq_vae").unwrap();
+        let run = |fusion: &str, parts: &[usize]| {
+            let mut config = small(kind);
+            config["fusion"] = json!(fusion);
+            config["epochs"] = json!(40);
+            config["keep"] = json!("loss");
+            let input = Input { vectors: Vectors::new(&data, 16).unwrap(), parts };
+            build(kind, &config, &input, &Progress::silent(), &Unsaved).unwrap()
+        };
+        let learned = run("learned", &[6, 10]);
+        assert!(learned.health.error < 0.2, "{}", learned.health.error);
+        let fused = |built: &Built| {
+            let fusion = |step: &coder::Step| matches!(step, coder::Step::Fusion { .. });
+            built.artefact.encoder.steps().iter().any(fusion)
+        };
+        assert!(fused(&learned) && !fused(&run("none", &[6, 10])) && !fused(&run("learned", &[])));
+        let codes = collide::place(&learned.artefact, &data[..16], |_| false).unwrap();
+        assert_eq!(codes[..2], learned.codes[..2]);
     }
 
     #[test]
@@ -264,17 +436,15 @@ mod tests {
     fn measure() {
         let bytes = std::fs::read(std::env::var("SIDQL_VECTORS").unwrap()).unwrap();
         let dim: usize = std::env::var("SIDQL_DIM").unwrap().parse().unwrap();
-        let data = artefact::floats_of(&bytes);
+        let data = stored::floats_of(&bytes);
         let vectors = Vectors::new(&data, dim).unwrap();
-        for tolerance in [1e-3, 1e-4, 1e-5] {
-            let config = json!({"tolerance": tolerance, "iterations": 300});
-            let began = Instant::now();
-            (KINDS[0].fit)(&config, &vectors, &Progress::silent(), &Unsaved).unwrap();
-            let fitted = began.elapsed();
-            let began = Instant::now();
-            let built = build(KINDS[0], &config, &vectors, &Progress::silent(), &Unsaved).unwrap();
-            let whole = began.elapsed();
-            println!("tolerance {tolerance}: fit {fitted:?}, build {whole:?}\n{:#?}", built.health);
-        }
+        let name = std::env::var("SIDQL_KIND").unwrap_or_else(|_| "rq_kmeans".to_owned());
+        let kind = crate::kind::find(KINDS, "quantizer", &name).unwrap();
+        let config = std::env::var("SIDQL_CONFIG").unwrap_or_else(|_| "{}".to_owned());
+        let config: Json = serde_json::from_str(&config).unwrap();
+        let began = Instant::now();
+        let built =
+            build(kind, &config, &Input::plain(vectors), &Progress::silent(), &Unsaved).unwrap();
+        println!("{name} {config}: {:?}\n{:#?}", began.elapsed(), built.health);
     }
 }

@@ -2,13 +2,15 @@
 //! cent of RQ-VAE in what a recommender makes of it.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-use super::artefact::{Artefact, MAX_CODES, MAX_LEVELS, floats_of, split};
-use super::kmeans;
-use super::residual::Stack;
-use super::{Collisions, Kind, Vectors};
+use super::artefact::{Artefact, MAX_CODES, MAX_LEVELS};
+use super::coder::Coder;
+use super::kmeans::{self, Seeding};
+use super::residual::{Level, Stack};
+use super::{Collisions, Input, Kind, Vectors, balance, saved, within};
 use crate::error::{Error, Result};
+use crate::index::principal::Principal;
 use crate::options;
 use crate::progress::{Checkpoint, Progress};
 
@@ -16,27 +18,41 @@ use crate::progress::{Checkpoint, Progress};
 pub(super) const KIND: Kind = Kind {
     name: "rq_kmeans",
     summary: "residual k-means: each level clusters what the levels before left over",
+    options: &[
+        ("levels", "levels of a SID, without the suffix level"),
+        ("codes", "codes of each level"),
+        ("iterations", "the most passes of k-means at each level"),
+        ("tolerance", "k-means stops when a pass lowers the error by less than this share of it"),
+        ("batch", "vectors for each update of k-means; 0 for all of them"),
+        (
+            "seeding",
+            "where k-means starts: `kmeans++`, or `pca`, in more and more principal components",
+        ),
+        ("balanced", "whether codes are given to about as many items each"),
+        (
+            "pca",
+            "principal components that are clustered in place of the vectors; 0 for the vectors",
+        ),
+        ("seed", "seed of everything random"),
+        ("collisions", super::COLLISIONS),
+    ],
     config: |given| options::checked(given, Config::check),
     fit,
 };
 
-/// Options of `rq_kmeans`.
+/// Options of `rq_kmeans`; `KIND.options` says what they mean.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Levels of a SID, without the suffix level.
     pub(crate) levels: usize,
-    /// Codes of each level.
     pub(crate) codes: usize,
-    /// The most passes of k-means at each level.
     pub(crate) iterations: usize,
-    /// k-means stops when a pass lowers the error by less than this share of it.
     pub(crate) tolerance: f64,
-    /// Vectors for each update of k-means; 0 for all of them.
     pub(crate) batch: usize,
-    /// Seed of everything random.
+    pub(crate) seeding: Seeding,
+    pub(crate) balanced: bool,
+    pub(crate) pca: usize,
     pub(crate) seed: u64,
-    /// What is done about items with equal codes.
     pub(crate) collisions: Collisions,
 }
 
@@ -48,6 +64,9 @@ impl Default for Config {
             iterations: 100,
             tolerance: 1e-5,
             batch: 0,
+            seeding: Seeding::PlusPlus,
+            balanced: false,
+            pca: 0,
             seed: 42,
             collisions: Collisions::default(),
         }
@@ -56,14 +75,6 @@ impl Default for Config {
 
 impl Config {
     fn check(&self) -> Result<()> {
-        let within = |name: &str, value: usize, least: usize, most: usize| {
-            if (least..=most).contains(&value) {
-                return Ok(());
-            }
-            let message =
-                format!("option `{name}` must lie between {least} and {most}, not {value}");
-            Err(Error::input("bad-option", message))
-        };
         within("levels", self.levels, 1, MAX_LEVELS)?;
         within("codes", self.codes, 2, MAX_CODES)?;
         within("iterations", self.iterations, 1, 10_000)?;
@@ -79,16 +90,45 @@ impl Config {
 /// Trains level by level; a finished level is saved and not trained again.
 fn fit(
     config: &Json,
-    vectors: &Vectors<'_>,
+    input: &Input<'_>,
     progress: &Progress,
     checkpoint: &dyn Checkpoint,
 ) -> Result<Artefact> {
     let config: Config = serde_json::from_value(config.clone())?;
     config.check()?;
-    let sign = fingerprint(&config, vectors)?;
-    let done = resume(checkpoint, &sign, &config, vectors.dim())?;
-    let stack = Stack::train(
-        done,
+    let sign = saved::sign(KIND.name, serde_json::to_value(&config)?, input)?;
+    let vectors = &input.vectors;
+    if config.pca == 0 || config.pca >= vectors.dim() {
+        let stack = stack(&config, vectors, &sign, progress, checkpoint)?;
+        return Ok(Artefact::new(stack, config.collisions));
+    }
+    progress.stage("finding principal components", vectors.len() as u64);
+    let principal = Principal::fit(vectors.data(), vectors.dim(), config.pca, progress)?;
+    let (encoder, decoder) = Coder::principal(&principal);
+    let latent = encoder.apply_all(vectors, progress)?;
+    let latent = Vectors::new(&latent, config.pca)?;
+    let stack = stack(&config, &latent, &sign, progress, checkpoint)?;
+    Ok(Artefact::coded((encoder, decoder), true, stack, config.collisions))
+}
+
+/// The levels over the vectors that are clustered.
+pub(super) fn stack(
+    config: &Config,
+    vectors: &Vectors<'_>,
+    sign: &[u8],
+    progress: &Progress,
+    checkpoint: &dyn Checkpoint,
+) -> Result<Stack> {
+    let dim = vectors.dim();
+    let levels = saved::load(checkpoint, sign)?.unwrap_or_default();
+    let level = |part: &Vec<u8>| {
+        let mut codebook = saved::to_floats(part);
+        let bias = codebook.split_off((config.codes * dim).min(codebook.len()));
+        Level { codebook, bias, span: 0..dim }
+    };
+    let done: Vec<Level> = levels.iter().take(config.levels).map(level).collect();
+    Stack::train(
+        Stack::of(dim, done),
         config.levels,
         vectors,
         progress,
@@ -100,46 +140,24 @@ fn fit(
                 iterations: config.iterations,
                 tolerance: config.tolerance,
                 batch: config.batch,
+                seeding: config.seeding,
                 // Every level draws from a source of its own, so that a resumed build ends the same.
                 seed: config.seed.wrapping_add(level as u64),
             };
-            kmeans::fit(residuals, vectors.dim(), &settings, progress)
+            let centres = kmeans::fit(residuals, dim, &settings, progress)?;
+            if config.balanced {
+                balance::level(residuals, dim, centres, settings.seed, progress)
+            } else {
+                Ok((centres, Vec::new()))
+            }
         },
-        |stack| checkpoint.save(&save(&sign, stack)),
-    )?;
-    Ok(Artefact::new(stack, config.collisions))
-}
-
-/// What a saved state must have been made from to be of use.
-fn fingerprint(config: &Config, vectors: &Vectors<'_>) -> Result<Vec<u8>> {
-    // FNV-1a over the bits: it tells changed vectors from the same ones, no more is asked of it.
-    let sum = vectors.data().iter().fold(0xcbf2_9ce4_8422_2325u64, |sum, x| {
-        (sum ^ u64::from(x.to_bits())).wrapping_mul(0x0100_0000_01b3)
-    });
-    let config = serde_json::to_value(config)?;
-    let sign = json!({"config": config, "rows": vectors.len(), "dim": vectors.dim(), "sum": sum});
-    Ok(serde_json::to_vec(&sign)?)
-}
-
-fn save(sign: &[u8], stack: &Stack) -> Vec<u8> {
-    let mut bytes = (sign.len() as u32).to_le_bytes().to_vec();
-    bytes.extend(sign);
-    for level in 0..stack.levels() {
-        bytes.extend(stack.codebook(level).iter().flat_map(|x| x.to_le_bytes()));
-    }
-    bytes
-}
-
-/// The levels that were finished before; none where the state is of other work.
-fn resume(checkpoint: &dyn Checkpoint, sign: &[u8], config: &Config, dim: usize) -> Result<Stack> {
-    let saved = checkpoint.load()?;
-    let codebooks = match saved.as_deref().and_then(split) {
-        Some((saved, floats)) if saved == sign => floats_of(floats)
-            .chunks_exact(config.codes * dim)
-            .take(config.levels)
-            .map(<[f32]>::to_vec)
-            .collect(),
-        _ => Vec::new(),
-    };
-    Ok(Stack::new(dim, codebooks))
+        |stack| {
+            let part = |at| {
+                let Level { codebook, bias, .. } = stack.level(at);
+                saved::of_floats(&[codebook.as_slice(), bias].concat())
+            };
+            let parts: Vec<Vec<u8>> = (0..stack.levels()).map(part).collect();
+            saved::save(checkpoint, sign, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        },
+    )
 }

@@ -1,11 +1,16 @@
-//! Where k-means starts: greedy k-means++ (Arthur and Vassilvitskii 2007). Of a few points drawn in proportion
-//! to their squared distance to the nearest centre, the one that lowers the total most becomes the next.
+//! Where k-means starts.
+//!
+//! Greedy k-means++ (Arthur and Vassilvitskii 2007): of a few points drawn in proportion to their squared distance to
+//! the nearest centre, the one that lowers the total most becomes the next. Or progressive dimensions, as faiss
+//! trains residual quantizers: k-means in the first principal components, which starts k-means in more of them.
 
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
-use super::kmeans::{Centres, gather};
+use super::kmeans::{Centres, Seeding, Settings, gather, lloyd};
+use super::residual::part;
 use crate::error::{Error, Result};
+use crate::index::principal::Principal;
 use crate::index::product::dot;
 use crate::progress::Progress;
 
@@ -49,6 +54,58 @@ pub(crate) fn seed(
         distances[drawn[best]] = 0.0;
     }
     Ok(gather(points, dim, &centres))
+}
+
+/// The first number of principal components.
+const FIRST_COMPONENTS: usize = 4;
+
+/// Passes of k-means in each number of components.
+const PASSES: usize = 10;
+
+/// Centres by k-means in 4, 8, 16, … principal components, up to less than all; row-major.
+pub(super) fn progressive(
+    points: &[f32],
+    dim: usize,
+    codes: usize,
+    random: &mut impl Rng,
+    progress: &Progress,
+) -> Result<Vec<f32>> {
+    let steps = std::iter::successors(Some(FIRST_COMPONENTS), |components| Some(2 * components));
+    let steps: Vec<usize> = steps.take_while(|components| *components < dim).collect();
+    let Some(&most) = steps.last() else { return seed(points, dim, codes, random, progress) };
+    let principal = Principal::fit(points, dim, most, progress)?;
+    let turned: Vec<f32> = points.chunks_exact(dim).flat_map(|x| principal.apply(x)).collect();
+    let settings = Settings {
+        codes,
+        iterations: PASSES,
+        tolerance: 1e-3,
+        batch: 0,
+        seeding: Seeding::Principal,
+        seed: 0,
+    };
+    let mut centres = Vec::new();
+    let mut width = 0;
+    for components in steps {
+        let rows = part(&turned, most, &(0..components));
+        centres = if centres.is_empty() {
+            seed(&rows, components, codes, random, progress)?
+        } else {
+            super::residual::widened(&centres, &(0..width), components)
+        };
+        centres = lloyd(&rows, components, centres, &settings, progress)?;
+        width = components;
+    }
+    // The centres lie in the span of the components; a pass of k-means brings the rest.
+    Ok(centres
+        .chunks_exact(most)
+        .flat_map(|centre| {
+            let mut out = principal.centre.clone();
+            for (x, component) in centre.iter().zip(principal.components.chunks_exact(dim)) {
+                out.iter_mut().zip(component).for_each(|(out, c)| *out += x * c);
+            }
+            out
+        })
+        .collect())
 }
 
 /// Draws rows in proportion to their distance; none where all are zero.
