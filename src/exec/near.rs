@@ -116,29 +116,26 @@ fn by_sid(
     wanted: usize,
 ) -> Result<Vec<(ItemNo, f32)>> {
     let index = reading.cache.index(reading.view, generation)?;
-    let target = match &index.artefact {
-        Some(artefact) => {
-            // The suffix level has no codewords, and a code that is none ends what is known of the place.
-            let sizes = artefact.sizes();
-            let is_code = |(code, size): &(&u16, &usize)| usize::from(**code) < **size;
-            let known = sid.codes().iter().zip(&sizes).take_while(is_code).count();
-            if known == 0 {
-                return Err(no_place(sid, sizes[0]));
-            }
-            artefact.reconstruct(&sid.codes()[..known])
+    let target = if let Some(artefact) = &index.artefact {
+        // The suffix level has no codewords, and a code that is none ends what is known of the place.
+        let sizes = artefact.sizes();
+        let is_code = |(code, size): &(&u16, &usize)| usize::from(**code) < **size;
+        let known = sid.codes().iter().zip(&sizes).take_while(is_code).count();
+        if known == 0 {
+            return Err(no_place(sid, sizes[0]));
         }
+        artefact.reconstruct(&sid.codes()[..known])
+    } else {
         // SIDs that came from elsewhere have no codewords: the middle of those who share the longest prefix.
-        None => {
-            let is_used = |levels: &usize| index.trie.node_of(&sid.codes()[..*levels]).is_some();
-            let known = (1..=sid.levels().min(index.trie.levels())).rev().find(is_used);
-            let first = index.generation.sizes.first().map_or(0, |size| *size as usize);
-            let known = known.ok_or_else(|| no_place(sid, first))?;
-            centroid(reading, &near.space, generation, &sid.codes()[..known])?.ok_or_else(|| {
-                let message =
-                    format!("no item under {sid} has a vector in space `{}`", near.space.name);
-                Error::input("no-embedding", message)
-            })?
-        }
+        let is_used = |levels: &usize| index.trie.node_of(&sid.codes()[..*levels]).is_some();
+        let known = (1..=sid.levels().min(index.trie.levels())).rev().find(is_used);
+        let first = index.generation.sizes.first().map_or(0, |size| *size as usize);
+        let known = known.ok_or_else(|| no_place(sid, first))?;
+        centroid(reading, &near.space, generation, &sid.codes()[..known])?.ok_or_else(|| {
+            let message =
+                format!("no item under {sid} has a vector in space `{}`", near.space.name);
+            Error::input("no-embedding", message)
+        })?
     };
     let allowed = allowed(reading, plan)?;
     let mut ranked: Vec<(ItemNo, f32)> = Vec::new();

@@ -49,7 +49,7 @@ fn token(level: usize, text: &str) -> Result<u32> {
         let message = format!("`{text}` stands at level {}, whose letter is `{wanted}`", level + 1);
         return Err(bad(message));
     }
-    let code = digits.parse::<u32>().ok().filter(|code| *code <= u32::from(u16::MAX));
+    let code = digits.parse::<u16>().ok().map(u32::from);
     code.ok_or_else(|| bad(format!("code {digits} of level {} is over {}", level + 1, u16::MAX)))
 }
 
