@@ -20,10 +20,10 @@ use serde_json::Value as Json;
 use unicode_normalization::UnicodeNormalization;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::index::subspace::leading;
 use super::{Ability, Encoder, FittedEncoder, Kind, Make};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::index::product::normalise;
+use crate::index::subspace::leading;
 use crate::options;
 use crate::progress::Progress;
 

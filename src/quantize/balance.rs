@@ -199,8 +199,7 @@ mod tests {
 
     #[test]
     fn points_that_are_the_same_stay_together() {
-        let (centres, bias) =
-            level(&[1.0; 10], 1, vec![1.0, 1.0], 1, &Progress::silent()).unwrap();
+        let (centres, bias) = level(&[1.0; 10], 1, vec![1.0, 1.0], 1, &Progress::silent()).unwrap();
         assert_eq!((centres, bias), (vec![1.0, 1.0], vec![0.0, 0.0]));
     }
 }

@@ -35,7 +35,7 @@ use crate::options::Given;
 use crate::progress::{Checkpoint, Progress};
 
 /// Every quantizer that this build knows, the default first.
-pub(crate) const KINDS: &[&Kind] = 
+pub(crate) const KINDS: &[&Kind] =
     &[&rq_kmeans::KIND, &rq_vae::KIND, &rq_kmeans_plus::KIND, &opq::KIND];
 
 /// What the option `collisions` means, for every kind.
@@ -65,6 +65,7 @@ pub(crate) struct Input<'a> {
     pub(crate) parts: &'a [usize],
 }
 
+#[cfg(test)]
 impl<'a> Input<'a> {
     /// Vectors that are of one piece.
     pub(crate) fn plain(vectors: Vectors<'a>) -> Self {
@@ -258,9 +259,8 @@ mod tests {
             let defaults = Json::Object((kind.config)(&[]).unwrap());
             assert!(defaults.get("seed").is_some() && defaults.get("collisions").is_some());
             let (name, small) = (kind.name, small(kind));
-            let run = |config: &Json| {
-                build(kind, config, &input, &Progress::silent(), &Unsaved).unwrap()
-            };
+            let run =
+                |config: &Json| build(kind, config, &input, &Progress::silent(), &Unsaved).unwrap();
             let built = run(&small);
             let sizes = built.artefact.sid_sizes();
             assert_eq!(built.codes.len(), input.vectors.len() * sizes.len(), "{name}");
@@ -290,15 +290,15 @@ mod tests {
         let data = sample(300, 12, 7);
         let input = input(&data, 12);
         for kind in KINDS {
-            let built =
-                build(kind, &small(kind), &input, &Progress::silent(), &Unsaved).unwrap();
+            let built = build(kind, &small(kind), &input, &Progress::silent(), &Unsaved).unwrap();
             let codes = built.artefact.assign(&input.vectors, &Progress::silent()).unwrap();
             let levels = built.artefact.levels();
             for known in 1..=levels {
                 let (mut gap, mut all) = (0.0, 0.0);
                 for (row, codes) in data.chunks_exact(12).zip(codes.chunks_exact(levels)) {
                     let back = built.artefact.reconstruct(&codes[..known]);
-                    gap += row.iter().zip(&back).map(|(a, b)| f64::from((a - b).powi(2))).sum::<f64>();
+                    gap +=
+                        row.iter().zip(&back).map(|(a, b)| f64::from((a - b).powi(2))).sum::<f64>();
                     all += row.iter().map(|a| f64::from(a * a)).sum::<f64>();
                 }
                 let told = built.health.levels[known - 1].error.unwrap();
@@ -312,15 +312,18 @@ mod tests {
         for kind in KINDS {
             let config = (kind.config)(&[]).unwrap();
             let named: Vec<&str> = kind.options.iter().map(|(name, _)| *name).collect();
-            assert_eq!(config.keys().map(String::as_str).collect::<Vec<_>>(), named, "{}", kind.name);
+            assert_eq!(
+                config.keys().map(String::as_str).collect::<Vec<_>>(),
+                named,
+                "{}",
+                kind.name
+            );
         }
     }
 
     #[test]
     fn wrong_options_are_refused() {
-        let given = |name: &str, value: Json| {
-            [Given { name: name.to_owned(), value, span: 0..1 }]
-        };
+        let given = |name: &str, value: Json| [Given { name: name.to_owned(), value, span: 0..1 }];
         let refuse = |kind: &str, name: &str, value: Json| {
             let kind = crate::kind::find(KINDS, "quantizer", kind).unwrap();
             (kind.config)(&given(name, value)).unwrap_err()
@@ -380,7 +383,8 @@ mod tests {
             let data = sample(rows, 4, 1);
             for kind in KINDS {
                 let built =
-                    build(kind, &small(kind), &input(&data, 4), &Progress::silent(), &Unsaved).unwrap();
+                    build(kind, &small(kind), &input(&data, 4), &Progress::silent(), &Unsaved)
+                        .unwrap();
                 assert_eq!(built.health.items, rows, "{}", kind.name);
                 let exact = matches!(kind.name, "rq_kmeans" | "opq");
                 assert!(!exact || built.health.error < 1e-9, "{rows} items are their own centres");

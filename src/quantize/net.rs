@@ -128,8 +128,7 @@ impl Net {
         let count = gap.elem_count() as f64;
         let loss = f64::from(gap.sqr()?.sum_all()?.to_scalar::<f32>()?) / count;
         let grad = (gap * (2.0 / count))?;
-        let (grads, back) =
-            dense::backward(&self.decoder, (quantized, &outs), grad.clone(), true)?;
+        let (grads, back) = dense::backward(&self.decoder, (quantized, &outs), grad.clone(), true)?;
         let back = back.ok_or_else(|| Error::internal("the gradient stops at the decoder"))?;
         let back = if self.shape.residual { (back + grad)? } else { back };
         Ok((loss, back, grads))
@@ -140,8 +139,7 @@ impl Net {
         let wants_input = self.fusion.is_some();
         let (mut grads, to_seen) =
             dense::backward(&self.encoder, (&pass.seen, &pass.outs), grad.clone(), wants_input)?;
-        if let (Some(fusion), Some(aligned), Some(to_seen)) =
-            (&self.fusion, &pass.aligned, to_seen)
+        if let (Some(fusion), Some(aligned), Some(to_seen)) = (&self.fusion, &pass.aligned, to_seen)
         {
             let to_seen = if self.shape.residual { (to_seen + grad)? } else { to_seen };
             let mut front = fusion.backward(&pass.x, aligned, &to_seen, &self.shape.parts)?;
@@ -320,7 +318,11 @@ mod tests {
                 at(0.0);
                 let ours = (grad * direction).unwrap().sum_all().unwrap();
                 let ours = f64::from(ours.to_scalar::<f32>().unwrap());
-                assert!((slope - ours).abs() < 2e-3 + 0.03 * ours.abs(), "{}: {slope} {ours}", param.name);
+                assert!(
+                    (slope - ours).abs() < 2e-3 + 0.03 * ours.abs(),
+                    "{}: {slope} {ours}",
+                    param.name
+                );
             }
         }
     }

@@ -36,10 +36,19 @@ pub(super) const KIND: Kind = Kind {
         ("cosine", "whether the learning rate falls by half a cosine after that"),
         ("clip", "the largest norm of all gradients together; 0 for no limit"),
         ("beta", "weight of the commitment of latent vectors to their codewords"),
-        ("ema", "decay of the running means that move the codewords; 0 moves them by gradient, as published"),
-        ("dead", "a code used less than this share of the even use is put on a random vector; 0 for never"),
+        (
+            "ema",
+            "decay of the running means that move the codewords; 0 moves them by gradient, as published",
+        ),
+        (
+            "dead",
+            "a code used less than this share of the even use is put on a random vector; 0 for never",
+        ),
         ("evaluate", "epochs between two counts of collisions"),
-        ("keep", "which weights are kept: those of fewest `collisions`, of least `loss`, or the `last`"),
+        (
+            "keep",
+            "which weights are kept: those of fewest `collisions`, of least `loss`, or the `last`",
+        ),
         ("device", "where it is trained: `auto` or `cpu`"),
         ("seed", "seed of everything random"),
         ("collisions", super::COLLISIONS),

@@ -99,8 +99,9 @@ impl Artefact {
             other => {
                 let message =
                     format!("the codebook has version {other}, this build reads up to {VERSION}");
-                return Err(Error::new(ErrorKind::Install, "newer-codebook", message)
-                    .help("open the file with the release that wrote it, or REBUILD the codebook"));
+                return Err(Error::new(ErrorKind::Install, "newer-codebook", message).help(
+                    "open the file with the release that wrote it, or REBUILD the codebook",
+                ));
             }
         };
         if !floats.len().is_multiple_of(4) {
@@ -176,8 +177,7 @@ impl LevelPlan {
     fn read(self, dim: usize, rest: &mut &[f32]) -> Option<Level> {
         let span = self.start..self.end;
         let compact = take(rest, self.codes * span.len())?;
-        let codebook =
-            if span.len() == dim { compact } else { widened(&compact, &span, dim) };
+        let codebook = if span.len() == dim { compact } else { widened(&compact, &span, dim) };
         let bias = take(rest, if self.biased { self.codes } else { 0 })?;
         Some(Level { codebook, bias, span })
     }
@@ -247,7 +247,8 @@ mod tests {
             },
             Step::Layers { layers: vec![linear(3, 4), linear(4, 3)], residual: true },
         ]);
-        let decoder = Coder::new(vec![Step::Layers { layers: vec![linear(3, 5)], residual: false }]);
+        let decoder =
+            Coder::new(vec![Step::Layers { layers: vec![linear(3, 5)], residual: false }]);
         let level = Level { codebook: vec![1.0; 6], bias: vec![0.0, 0.25], span: 0..3 };
         let part = Level { codebook: vec![0.0, 2.0, 0.0, 0.0, 3.0, 0.0], bias: vec![], span: 1..2 };
         let stack = Stack::of(3, vec![level, part]);
@@ -270,8 +271,7 @@ mod tests {
 
     #[test]
     fn version_1_is_read() {
-        let header =
-            r#"{"version":1,"dim":2,"sizes":[2,3],"collisions":"suffix","suffix":256}"#;
+        let header = r#"{"version":1,"dim":2,"sizes":[2,3],"collisions":"suffix","suffix":256}"#;
         let mut bytes = Vec::new();
         put_part(&mut bytes, header.as_bytes());
         let numbers = [0.0, 0.0, 4.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, -1.0];
