@@ -65,6 +65,7 @@ pub(crate) struct Input<'a> {
     pub(crate) parts: &'a [usize],
 }
 
+#[cfg(test)]
 impl<'a> Input<'a> {
     /// Vectors that are of one piece.
     pub(crate) fn plain(vectors: Vectors<'a>) -> Self {

@@ -1,12 +1,15 @@
 //! RQ-KMeans: k-means on the vectors, then on what each level leaves over. No gradients; within a few per
 //! cent of RQ-VAE in what a recommender makes of it.
 
+use rand::SeedableRng;
+use rand::seq::index;
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::artefact::{Artefact, MAX_CODES, MAX_LEVELS};
 use super::coder::Coder;
-use super::kmeans::{self, Seeding};
+use super::kmeans::{self, Seeding, gather};
 use super::residual::{Level, Stack};
 use super::{Collisions, Input, Kind, Vectors, balance, saved, within};
 use crate::error::{Error, Result};
@@ -24,6 +27,7 @@ pub(super) const KIND: Kind = Kind {
         ("iterations", "the most passes of k-means at each level"),
         ("tolerance", "k-means stops when a pass lowers the error by less than this share of it"),
         ("batch", "vectors for each update of k-means; 0 for all of them"),
+        ("sample", "vectors that k-means sees for each code, at most; 0 for all"),
         (
             "seeding",
             "where k-means starts: `kmeans++`, or `pca`, in more and more principal components",
@@ -49,6 +53,7 @@ pub(crate) struct Config {
     pub(crate) iterations: usize,
     pub(crate) tolerance: f64,
     pub(crate) batch: usize,
+    pub(crate) sample: usize,
     pub(crate) seeding: Seeding,
     pub(crate) balanced: bool,
     pub(crate) pca: usize,
@@ -64,6 +69,7 @@ impl Default for Config {
             iterations: 100,
             tolerance: 1e-5,
             batch: 0,
+            sample: 256,
             seeding: Seeding::PlusPlus,
             balanced: false,
             pca: 0,
@@ -111,7 +117,7 @@ fn fit(
     Ok(Artefact::coded((encoder, decoder), true, stack, config.collisions))
 }
 
-/// The levels over the vectors that are clustered.
+/// The levels over the vectors that are clustered, or over a sample where there are many.
 pub(super) fn stack(
     config: &Config,
     vectors: &Vectors<'_>,
@@ -120,6 +126,16 @@ pub(super) fn stack(
     checkpoint: &dyn Checkpoint,
 ) -> Result<Stack> {
     let dim = vectors.dim();
+    let most = config.codes.saturating_mul(config.sample);
+    let few;
+    let vectors = if most > 0 && vectors.len() > most {
+        let mut random = ChaCha8Rng::seed_from_u64(config.seed);
+        let rows = index::sample(&mut random, vectors.len(), most).into_vec();
+        few = gather(vectors.data(), dim, &rows);
+        &Vectors::new(&few, dim)?
+    } else {
+        vectors
+    };
     let levels = saved::load(checkpoint, sign)?.unwrap_or_default();
     let level = |part: &Vec<u8>| {
         let mut codebook = saved::to_floats(part);
