@@ -32,7 +32,7 @@ pub(crate) use embedding::{NONE, sum_rows};
 pub(crate) use gelu::gelu;
 pub(crate) use layer_norm::LayerNorm;
 use linear::Linear;
-pub(crate) use loss::{cross_entropy, log_softmax};
+pub(crate) use loss::{cross_entropy, log_prob, log_softmax};
 pub(crate) use norm::RmsNorm;
 pub(crate) use optim::{AdamW, clip};
 pub(crate) use params::{Init, Params};
