@@ -106,6 +106,11 @@ fn names(view: &dyn View, expected: Expected) -> Vec<(String, &'static str)> {
             .concat()
         }
         Expected::Stage => all(STAGES.iter().map(|stage| stage.name.to_owned()).collect(), "stage"),
+        Expected::Reward => {
+            let sums = crate::reward::SUMS.iter().map(|(name, _)| (*name).to_owned());
+            let kinds = crate::reward::KINDS.iter().map(|kind| kind.name.to_owned());
+            all(sums.chain(kinds).collect(), "reward")
+        }
         Expected::Split => all(vec!["test".to_owned(), "validation".to_owned()], "split"),
         Expected::Setting => {
             all(MEANINGS.iter().map(|(name, _)| (*name).to_owned()).collect(), "setting")

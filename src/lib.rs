@@ -51,7 +51,7 @@
 //!  6  train
 //!  5  derive      what follows from an item; eval
 //!  4  decode; cache, what is kept ready
-//!  3  policy quantize enrich model metric
+//!  3  policy quantize enrich model metric reward
 //!  2  index nn format
 //!  1  error value params options settings schema progress device kind clock count
 //!  0  sidql-grammar, sidql-storage
@@ -83,6 +83,7 @@ mod policy;
 mod progress;
 mod quantize;
 mod recommender;
+mod reward;
 mod schema;
 mod session;
 mod settings;

@@ -65,6 +65,8 @@ pub enum Expected {
     Stage,
     /// The name of an embedding space.
     Space,
+    /// The name of a reward.
+    Reward,
     /// The name of a split.
     Split,
     /// The name of an option.
@@ -98,6 +100,7 @@ impl fmt::Display for Expected {
             Expected::Prompt => "a prompt",
             Expected::Stage => "a stage",
             Expected::Space => "an embedding space",
+            Expected::Reward => "a reward",
             Expected::Split => "a split",
             Expected::Option => "an option",
             Expected::Setting => "a setting",
@@ -112,8 +115,8 @@ impl Expected {
     /// Whether it is a name that the user or the catalogue gives.
     pub fn is_name(self) -> bool {
         use Expected::{
-            Codebook, Column, Kind, Model, Name, Option, Policy, Prompt, Relation, Setting, Space,
-            Split, Stage,
+            Codebook, Column, Kind, Model, Name, Option, Policy, Prompt, Relation, Reward, Setting,
+            Space, Split, Stage,
         };
         matches!(
             self,
@@ -126,6 +129,7 @@ impl Expected {
                 | Policy
                 | Prompt
                 | Relation
+                | Reward
                 | Setting
                 | Space
                 | Split

@@ -85,6 +85,7 @@ pub const KEYWORDS: &[Keyword] = &[
     free("RECOMMEND"),
     free("RELATIONS"),
     free("RESUME"),
+    free("REWARD"),
     free("ROLLBACK"),
     reserved("SELECT"),
     free("SET"),

@@ -72,10 +72,10 @@ pub(crate) struct TraceBeam {
 
 /// A node that is alive, and the row of the decoding state that ends in it or in its parent.
 #[derive(Clone, Copy)]
-struct Beam {
-    node: u32,
-    score: f32,
-    row: u32,
+pub(super) struct Beam {
+    pub(super) node: u32,
+    pub(super) score: f32,
+    pub(super) row: u32,
 }
 
 /// The beams of one user at one level, and what was left behind.
@@ -162,7 +162,7 @@ impl Search<'_> {
     }
 
     /// Gives the beams the rows of the next step, and says from which rows and by which codes they come.
-    fn renumber(&self, beams: &mut [Vec<Beam>]) -> (Vec<u32>, Vec<u16>) {
+    pub(super) fn renumber(&self, beams: &mut [Vec<Beam>]) -> (Vec<u32>, Vec<u16>) {
         let (mut parents, mut codes) = (Vec::new(), Vec::new());
         for beam in beams.iter_mut().flatten() {
             let parent = std::mem::replace(&mut beam.row, parents.len() as u32);
@@ -189,7 +189,7 @@ impl Search<'_> {
 }
 
 /// The beam that a user begins with; none where nothing qualifies.
-fn roots(row: u32, scope: &Scope<'_>) -> Vec<Beam> {
+pub(super) fn roots(row: u32, scope: &Scope<'_>) -> Vec<Beam> {
     if scope.under(Trie::ROOT) == 0 {
         return Vec::new();
     }

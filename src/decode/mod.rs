@@ -2,12 +2,13 @@
 //!
 //! Generators are decoded along the trie (`beam.rs`), scorers are ranked (`rank.rs`); both answer only what a
 //! predicate allows and a user has not seen (`mask.rs`). `top` is what RECOMMEND asks, `places` what an
-//! evaluation asks, `traced` what EXPLAIN ANALYZE asks.
+//! evaluation asks, `traced` what EXPLAIN ANALYZE asks, `rollouts` what training by rewards asks.
 
 mod beam;
 mod mask;
 mod place;
 mod rank;
+mod rollout;
 mod spread;
 
 use rayon::prelude::*;
@@ -15,6 +16,7 @@ use rayon::prelude::*;
 pub(crate) use beam::Trace;
 pub(crate) use mask::Allowed;
 pub(crate) use place::{Placed, places};
+pub(crate) use rollout::{Draw, Rollout, Stage, rollouts};
 
 use self::beam::{Leaf, Search};
 use self::mask::Scope;

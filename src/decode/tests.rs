@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::rank::{number, tie};
 use super::*;
 use crate::metric::Place;
-use crate::policy::{Decoding, Training};
+use crate::policy::{Completion, Decoding, Training};
 
 /// A generator whose log-probabilities are a hash of history and prefix, in few distinct values; now and
 /// then one is not a number.
@@ -83,6 +83,20 @@ impl Generate for Random {
         _histories: &[History<'_>],
         _training: &mut Training<'_>,
     ) -> Result<Tensor> {
+        Err(Error::internal("this policy does not learn"))
+    }
+
+    fn log_probs(
+        &self,
+        _: &Catalogue,
+        _: &[History<'_>],
+        _: &[Completion<'_>],
+        _: &mut Training<'_>,
+    ) -> Result<Tensor> {
+        Err(Error::internal("this policy does not learn"))
+    }
+
+    fn copy(&self) -> Result<Box<dyn Generate>> {
         Err(Error::internal("this policy does not learn"))
     }
 
@@ -372,6 +386,20 @@ fn the_cost_of_search() {
             Err(Error::internal("this policy does not learn"))
         }
 
+        fn log_probs(
+            &self,
+            _: &Catalogue,
+            _: &[History<'_>],
+            _: &[Completion<'_>],
+            _: &mut Training<'_>,
+        ) -> Result<Tensor> {
+            Err(Error::internal("this policy does not learn"))
+        }
+
+        fn copy(&self) -> Result<Box<dyn Generate>> {
+            Err(Error::internal("this policy does not learn"))
+        }
+
         fn params(&self) -> &crate::nn::Params {
             unreachable!("decoding asks for no variable")
         }
@@ -398,5 +426,38 @@ fn the_cost_of_search() {
             let each = begun.elapsed() / shown.len() as u32;
             eprintln!("{items} items, {name} allowed: {each:?} for each user");
         }
+    }
+}
+
+proptest! {
+    /// A beam of rollouts is what an answer would be; samples are SIDs that the user has not seen, and with a low
+    /// temperature the likeliest ones.
+    #[test]
+    fn rollouts_follow_the_trie(seed: u64, items in 1_u32..40, history in prop::collection::vec(0_u32..40, 0..5)) {
+        let sizes = vec![3, 4];
+        let sids = (0..items as u16).flat_map(|item| [item % 3, item / 3 % 4]).collect();
+        let catalogue = Catalogue::new((0..u64::from(items)).collect(), sizes.clone(), sids);
+        let trie = Trie::build(&catalogue);
+        let policy = Random { seed, sizes };
+        let history: Vec<u32> = history.into_iter().filter(|item| *item < items).collect();
+        let stage = Stage { policy: &policy, catalogue: &catalogue, trie: &trie };
+        let roll = |draw| {
+            let random = &mut crate::device::source(seed, 1);
+            rollouts(&stage, &[&history], 6, draw, random, &Progress::silent()).unwrap().concat()
+        };
+        let open: HashSet<u16> = (0..items).filter(|item| !history.contains(item)).map(|item| item as u16 % 12).collect();
+        for draw in [Draw::Beam, Draw::Sample { temperature: 1.0 }] {
+            let found = roll(draw);
+            let expected = if draw == Draw::Beam { open.len().min(6) } else if open.is_empty() { 0 } else { 6 };
+            prop_assert_eq!(found.len(), expected);
+            prop_assert!(found.is_sorted_by(|a, b| a.score >= b.score));
+            for one in &found {
+                prop_assert!(open.contains(&(one.items[0] as u16 % 12)));
+                prop_assert!(one.items.iter().all(|item| catalogue.codes_of(*item) == one.codes));
+                let score = policy.likelihood(&history, &one.codes);
+                prop_assert!(one.score == score || (one.score - score).abs() < 1e-4);
+            }
+        }
+        prop_assert_eq!(roll(Draw::Sample { temperature: 0.7 }), roll(Draw::Sample { temperature: 0.7 }));
     }
 }

@@ -177,10 +177,17 @@ fn policy(context: &Context<'_>, card: &PolicyCard) -> Result<Rows> {
         for (name, value) in report["config"].as_object().into_iter().flatten() {
             facts.add(format!("training option {name}"), value_of_json(value));
         }
+        let rewards = report["rewards"].as_array();
+        for term in rewards.into_iter().flatten() {
+            facts.add(format!("reward {}", value_of_json(&term[0])), value_of_json(&term[1]));
+        }
         let fitted = report["report"]["epochs"].as_array().is_none_or(Vec::is_empty);
         for (name, value) in report["report"].as_object().into_iter().flatten() {
             // A closed form has histories and a duration; the rest is about steps that it does not make.
-            if name == "epochs" || fitted && !matches!(name.as_str(), "samples" | "seconds") {
+            if name == "epochs"
+                || name == "curve"
+                || fitted && !matches!(name.as_str(), "samples" | "seconds")
+            {
                 continue;
             }
             let rounded =
@@ -190,10 +197,12 @@ fn policy(context: &Context<'_>, card: &PolicyCard) -> Result<Rows> {
         }
         for (at, epoch) in report["report"]["epochs"].as_array().into_iter().flatten().enumerate() {
             let figure = |name: &str| epoch.get(name).and_then(Json::as_f64).unwrap_or(f64::NAN);
-            facts.add(
-                format!("epoch {}", at + 1),
-                format!("loss {:.4}, validation {:.4}", figure("loss"), figure("validation_loss")),
-            );
+            let (loss, validation) = (figure("loss"), figure("validation_loss"));
+            let said = match rewards {
+                None => format!("loss {loss:.4}, validation {validation:.4}"),
+                Some(_) => format!("loss {loss:.4}, ndcg@10 {:.4}", 1.0 - validation),
+            };
+            facts.add(format!("epoch {}", at + 1), said);
         }
     }
     Ok(facts.0)

@@ -81,6 +81,7 @@ pub(crate) fn registries() -> Vec<(&'static str, Vec<&'static dyn Kind>)> {
         ("quantizer", all(crate::quantize::KINDS)),
         ("policy", all(crate::policy::KINDS)),
         ("objective", all(crate::train::OBJECTIVES)),
+        ("reward", all(crate::reward::KINDS)),
         ("metric", all(crate::metric::METRICS)),
         ("format", all(crate::format::FORMATS)),
         ("job", all(crate::job::KINDS)),

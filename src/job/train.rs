@@ -4,17 +4,23 @@ use std::hash::Hasher;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use sidql_storage::{PolicyState, View, blobs, codebooks, generations, histories, policies};
+use sidql_storage::{
+    Body, EvidenceKind, PolicyState, Space, View, blobs, codebooks, embeddings, generations,
+    histories, policies, spaces,
+};
 
 use super::{Answer, Context, Kind};
-use crate::cache::{Ground, untrained};
+use crate::cache::{Ground, bytes, untrained};
 use crate::clock::now_ms;
 use crate::count::{counted, grouped};
+use crate::derive::subject::body;
 use crate::device::AUTO;
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
+use crate::index::product::normalise;
 use crate::kind;
-use crate::train::{OBJECTIVES, Report, train};
+use crate::reward::{Known, Need, Sum};
+use crate::train::{Course, Judge, OBJECTIVES, Report, Start, train};
 
 /// The record of the registry.
 pub(super) const KIND: Kind = Kind {
@@ -32,6 +38,9 @@ pub(crate) struct Spec {
     pub(crate) objective: String,
     /// The options of the objective, every field present.
     pub(crate) config: Json,
+    /// Rewards with their weights, for an objective that learns from them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rewards: Vec<(String, f64)>,
 }
 
 /// What a policy card keeps of its training.
@@ -41,6 +50,9 @@ pub(crate) struct Trained {
     pub(crate) objective: String,
     /// Its options.
     pub(crate) config: Json,
+    /// Rewards with their weights, where it learned from them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rewards: Vec<(String, f64)>,
     /// What it did.
     pub(crate) report: Report,
 }
@@ -49,23 +61,39 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     let spec: Spec = serde_json::from_str(spec)?;
     let read = context.read()?;
     let mut card = policies::get(&read, &spec.policy)?.ok_or_else(|| gone(&spec.policy))?;
+    let objective = kind::find(OBJECTIVES, "objective", &spec.objective)?;
+    let start = match spec.config.get("start") {
+        Some(start) => serde_json::from_value(start.clone())?,
+        None => objective.start,
+    };
+    // What is rewarded stays on the generation that it was taught.
     card.generation = match &card.codebook {
+        Some(_) if objective.start == Start::Trained => card.generation,
         Some(name) => Some(published(&read, name)?),
         None => None,
     };
     let ground = context.cache.ground(&read, card.generation)?;
     let histories = histories_of(&read, ground.catalogue())?;
-    drop(read);
-    let objective = kind::find(OBJECTIVES, "objective", &spec.objective)?;
     let seed = spec.config.get("seed").and_then(Json::as_u64).unwrap_or_default();
     let device = spec.config.get("device").and_then(Json::as_str).filter(|name| *name != AUTO);
     let device = device.map_or_else(|| context.cache.device(), str::to_owned);
     let mut policy = untrained(&card, &ground, &device, seed)?;
+    if start == Start::Trained {
+        let weights = card.weights.ok_or_else(|| taught(&spec))?;
+        policy.load(ground.catalogue(), &bytes(&read, weights)?)?;
+    }
+    let rewarded = !spec.rewards.is_empty();
+    let reward = rewarded.then(|| judge(&read, &spec, &ground)).transpose()?;
+    drop(read);
     let report = train(
         objective,
         &mut policy,
-        ground.catalogue(),
-        &histories,
+        &Course {
+            catalogue: ground.catalogue(),
+            trie: ground.trie(),
+            histories: &histories,
+            reward,
+        },
         &spec.config,
         context.progress,
         &context.slot,
@@ -89,11 +117,75 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     stored.state = PolicyState::Trained;
     stored.trained_ms = Some(now_ms());
     stored.data_hash = data_hash(&ground, &histories);
-    let trained = Trained { objective: spec.objective, config: spec.config, report };
+    let trained =
+        Trained { objective: spec.objective, config: spec.config, rewards: spec.rewards, report };
     stored.report = json!(trained).to_string();
     policies::update(&write, &stored)?;
     write.commit()?;
     Ok(Answer::say(said))
+}
+
+/// Rewards, with what they must know of the items.
+fn judge<'g>(view: &dyn View, spec: &Spec, ground: &'g Ground) -> Result<Judge<'g>> {
+    let sum = Sum::new(spec.rewards.iter().map(|(name, weight)| (name.as_str(), *weight)))?;
+    let Ground::Index(index) = ground else {
+        return Err(Error::internal("rewards are for SIDs"));
+    };
+    let catalogue = &index.catalogue;
+    let mut known = Known {
+        catalogue,
+        levels: index.artefact.as_ref().map_or(catalogue.levels(), |artefact| artefact.levels()),
+        quality: Vec::new(),
+        vectors: Vec::new(),
+    };
+    if sum.needs(Need::Quality) {
+        known.quality = quality(view, catalogue)?;
+    }
+    if sum.needs(Need::Vectors) {
+        let codebook = codebooks::must(view, &index.generation.codebook)?;
+        known.vectors = vectors(view, catalogue, &spaces::must(view, &codebook.space)?)?;
+    }
+    Ok(Judge { sum, known })
+}
+
+/// The quality of every position; 0 where nobody has judged.
+fn quality(view: &dyn View, catalogue: &Catalogue) -> Result<Vec<f32>> {
+    let mut judged = 0;
+    let mut scores = vec![0.0; catalogue.len()];
+    for (score, item) in scores.iter_mut().zip(&catalogue.items) {
+        if let Some(Body::Quality { score: known, .. }) = body(view, EvidenceKind::Quality, *item)?
+        {
+            *score = known;
+            judged += 1;
+        }
+    }
+    if judged == 0 {
+        let message = "the reward `quality` needs the quality of items, and none has any";
+        return Err(Error::input("no-quality", message)
+            .help("ENRICH items BY quality …; or reward something else: REWARD exact, prefix"));
+    }
+    Ok(scores)
+}
+
+/// The vector of every position, of unit length; zeros where there is none.
+fn vectors(view: &dyn View, catalogue: &Catalogue, space: &Space) -> Result<Vec<f32>> {
+    let dim = space.dim as usize;
+    let mut vectors = vec![0.0; catalogue.len() * dim];
+    let (items, data) = embeddings::load(view, space)?;
+    for (item, vector) in items.iter().zip(data.chunks_exact(dim)) {
+        if let Some(position) = catalogue.position(*item) {
+            let at = position as usize * dim;
+            vectors[at..at + dim].copy_from_slice(vector);
+            normalise(&mut vectors[at..at + dim]);
+        }
+    }
+    Ok(vectors)
+}
+
+fn taught(spec: &Spec) -> Error {
+    let (policy, objective) = (&spec.policy, &spec.objective);
+    let message = format!("`{objective}` goes on from weights, and policy `{policy}` has none yet");
+    Error::input("untrained", message).help(format!("TRAIN POLICY {policy} USING sft; first"))
 }
 
 fn gone(name: &str) -> Error {
@@ -145,7 +237,13 @@ fn said(spec: &Spec, report: &Report, bytes: usize) -> String {
     } else {
         let best = report.best_epoch.checked_sub(1).and_then(|at| report.epochs.get(at));
         let loss = best.and_then(|epoch| epoch.validation_loss);
-        let loss = loss.map_or(String::new(), |loss| format!(", validation loss {loss:.4}"));
+        let loss = loss.map_or(String::new(), |loss| {
+            if spec.rewards.is_empty() {
+                format!(", validation loss {loss:.4}")
+            } else {
+                format!(", validation ndcg@10 {:.4}", 1.0 - loss)
+            }
+        });
         format!(
             "policy `{}` trained for {} in {seconds:.0} s, best epoch {}{loss}, {size} KiB",
             spec.policy,

@@ -24,11 +24,21 @@ pub(crate) fn cross_entropy(logits: &Tensor, targets: Vec<u32>) -> Result<Tensor
 }
 
 fn composed(logits: &Tensor, targets: Vec<u32>) -> Result<Tensor> {
-    let rows = targets.len();
+    Ok(log_prob(logits, targets)?.mean_all()?.neg()?)
+}
+
+/// The log-probability of the target of each row. Rows.
+///
+/// `logits`: rows × codes. Every target is a code.
+pub(crate) fn log_prob(logits: &Tensor, targets: Vec<u32>) -> Result<Tensor> {
+    let (rows, codes) = logits.dims2()?;
+    if targets.len() != rows || targets.iter().any(|&code| code as usize >= codes) {
+        return Err(Error::internal(format!("targets do not fit logits of {rows} × {codes}")));
+    }
     let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
     let log_sum = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?; // rows × 1
     let targets = Tensor::from_vec(targets, (rows, 1), logits.device())?;
-    Ok((log_sum - shifted.gather(&targets, D::Minus1)?)?.mean_all()?)
+    Ok((shifted.gather(&targets, D::Minus1)? - log_sum)?.squeeze(D::Minus1)?)
 }
 
 /// Log-probabilities of each row as plain numbers, row-major. Without gradient.

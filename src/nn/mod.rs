@@ -39,7 +39,7 @@ pub(crate) use host::tests::composed;
 pub(crate) use host::{fused, fuses};
 pub(crate) use layer_norm::LayerNorm;
 use linear::Linear;
-pub(crate) use loss::{cross_entropy, log_softmax};
+pub(crate) use loss::{cross_entropy, log_prob, log_softmax};
 pub(crate) use norm::RmsNorm;
 pub(crate) use optim::{AdamW, Gradients, clip, limit_norm};
 pub(crate) use params::{Init, Params};

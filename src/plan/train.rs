@@ -11,6 +11,7 @@ use crate::job::{self, Spec, evaluate, train};
 use crate::kind;
 use crate::options::{self, Given};
 use crate::policy;
+use crate::reward;
 use crate::train::OBJECTIVES;
 
 /// Resolves TRAIN POLICY; without USING, the default objective of the policy's kind.
@@ -33,17 +34,75 @@ pub(crate) fn plan_train(catalog: &Catalog<'_>, statement: &ast::TrainPolicy) ->
             known.name
         }
     };
-    if let Some(codebook) = &card.codebook {
+    if let Some(codebook) = &card.codebook
+        && card.generation.is_none()
+    {
         catalog.generation(Some(codebook), None).map_err(|error| error.at(name.span.clone()))?;
     }
     let objective = kind::find(OBJECTIVES, "objective", objective)?;
-    let config = (objective.config)(&operand::options(catalog, &statement.with)?)?;
-    let spec = train::Spec {
-        policy: card.name,
-        objective: objective.name.to_owned(),
-        config: Json::Object(config),
-    };
+    let config = Json::Object((objective.config)(&operand::options(catalog, &statement.with)?)?);
+    let rewards = rewards(objective, &statement.rewards, &config)?;
+    let spec =
+        train::Spec { policy: card.name, objective: objective.name.to_owned(), config, rewards };
     Spec::new(job::kind("train")?, &spec)
+}
+
+/// The rewards of an objective that learns from them, each with its weight: those named, a sum spelt out.
+fn rewards(
+    objective: &crate::train::Kind,
+    names: &[ast::Name],
+    config: &Json,
+) -> Result<Vec<(String, f64)>> {
+    if let (false, Some(first)) = (objective.rewarded, names.first()) {
+        let message = format!("`{}` learns from no reward", objective.name);
+        return Err(Error::input("wrong-objective", message)
+            .help("TRAIN POLICY p USING grpo REWARD …")
+            .at(first.span.clone()));
+    }
+    if !objective.rewarded {
+        return Ok(Vec::new());
+    }
+    let mut terms: Vec<(String, f64)> = Vec::new();
+    let sum_of = |name: &str| reward::SUMS.iter().find(|(sum, _)| *sum == name);
+    let spell = |terms: &mut Vec<(String, f64)>, sum: &[(&str, f64)]| {
+        terms.extend(sum.iter().map(|(name, weight)| ((*name).to_owned(), *weight)));
+    };
+    for name in names {
+        let typed = name.node.to_lowercase();
+        if let Some((_, sum)) = sum_of(&typed) {
+            spell(&mut terms, sum);
+        } else if kind::find(reward::KINDS, "reward", &typed).is_ok() {
+            terms.push((typed, 1.0));
+        } else {
+            let known = reward::SUMS.iter().map(|(sum, _)| *sum);
+            let known = known.chain(reward::KINDS.iter().map(|kind| kind.name));
+            return Err(Error::unknown("reward", &name.node, known).at(name.span.clone()));
+        }
+    }
+    if names.is_empty() {
+        spell(&mut terms, reward::DEFAULT);
+    }
+    let weights: Option<Vec<f64>> = config
+        .get("weights")
+        .map(|weights| serde_json::from_value(weights.clone()))
+        .transpose()?
+        .flatten();
+    if let Some(weights) = weights {
+        if weights.len() != terms.len() {
+            let named: Vec<&str> = terms.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!(
+                "`weights` has {} numbers for {} rewards: {}",
+                weights.len(),
+                terms.len(),
+                named.join(", ")
+            );
+            return Err(Error::input("bad-option", message));
+        }
+        for (term, weight) in terms.iter_mut().zip(weights) {
+            term.1 = weight;
+        }
+    }
+    Ok(terms)
 }
 
 /// Resolves EVALUATE POLICY.

@@ -27,12 +27,12 @@ use candle_core::{Device, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Decoding, Generate, History, Kind, Policy, Targets, Training};
+use super::{Completion, Decoding, Generate, History, Kind, Policy, Targets, Training};
 use crate::device::source;
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
 use crate::nn::{
-    Block, Cache, Dropout, Init, NONE, Params, RmsNorm, Segments, Shape, cross_entropy,
+    Block, Cache, Dropout, Init, NONE, Params, RmsNorm, Segments, Shape, cross_entropy, log_prob,
     log_softmax, sum_rows,
 };
 use crate::options;
@@ -42,7 +42,7 @@ pub(super) const KIND: Kind = Kind {
     name: "decoder",
     summary: "causal transformer over items, then over the codes of the next (RQ-Transformer)",
     needs_codebook: true,
-    objectives: &["sft"],
+    objectives: &["sft", "grpo"],
     config: |given| options::checked(given, Config::check),
     build: |config, catalogue, device, seed| {
         let config: Config = serde_json::from_value(config.clone())?;
@@ -263,6 +263,28 @@ impl Decoder {
         Ok((self.timeline_norm.forward(&x)?, segments))
     }
 
+    /// Logits of the codes of SIDs, each after a position of `x`: for each level, SIDs × codes.
+    fn after(
+        &self,
+        x: &Tensor,
+        positions: &[u32],
+        sids: &[&[u16]],
+        dropout: &mut Dropout<'_>,
+    ) -> Result<Vec<Tensor>> {
+        let levels = self.levels();
+        let of_history = positions.iter().flat_map(|&at| std::iter::repeat_n(at, levels)).collect();
+        let prefixes = sids.iter().flat_map(|codes| (0..levels).map(|end| &codes[..end]));
+        let prefix = self.embed(prefixes.map(Row::Prefix))?; // SIDs·levels × width
+        let mut x = (sum_rows(x, of_history, 1)? + dropout.apply(&prefix)?)?;
+        let segments = Segments::of_lengths(sids.iter().map(|_| levels));
+        for block in &self.depth {
+            x = block.forward(&x, &segments, dropout)?;
+        }
+        let x = self.depth_norm.forward(&x)?; // SIDs·levels × width
+        let rows = |level| (0..sids.len()).map(|at| (at * levels + level) as u32).collect();
+        (0..levels).map(|level| self.logits(&sum_rows(&x, rows(level), 1)?, level)).collect()
+    }
+
     fn dropout<'a>(&self, training: &'a mut Training<'_>) -> Dropout<'a> {
         let random = training.train.then_some(&mut *training.random);
         Dropout { share: self.config.dropout, random }
@@ -351,23 +373,10 @@ impl Generate for Decoder {
             positions.extend((first..history.len()).map(|at| (rows.start + at) as u32));
             targets.extend(history[first..].iter().map(|&item| catalogue.codes_of(item)));
         }
-        let levels = self.levels();
-        let of_history = positions.iter().flat_map(|&at| std::iter::repeat_n(at, levels)).collect();
-        let prefixes = targets.iter().flat_map(|codes| (0..levels).map(|end| &codes[..end]));
-        let prefix = self.embed(prefixes.map(Row::Prefix))?; // targets·levels × width
-        let mut x = (sum_rows(&x, of_history, 1)? + dropout.apply(&prefix)?)?;
-        let segments = Segments::of_lengths(targets.iter().map(|_| levels));
-        for block in &self.depth {
-            x = block.forward(&x, &segments, &mut dropout)?;
-        }
-        let x = self.depth_norm.forward(&x)?; // targets·levels × width
-
         let mut sum: Option<Tensor> = None;
-        for level in 0..levels {
-            let rows = (0..targets.len()).map(|at| (at * levels + level) as u32).collect();
-            let logits = self.logits(&sum_rows(&x, rows, 1)?, level)?; // targets × codes
-            let codes = targets.iter().map(|codes| u32::from(codes[level])).collect();
-            let loss = cross_entropy(&logits, codes)?;
+        let logits = self.after(&x, &positions, &targets, &mut dropout)?;
+        for (level, logits) in logits.iter().enumerate() {
+            let loss = cross_entropy(logits, codes_of(&targets, level))?;
             sum = Some(match sum {
                 Some(sum) => (sum + loss)?,
                 None => loss,
@@ -376,9 +385,41 @@ impl Generate for Decoder {
         sum.ok_or_else(|| Error::internal("a decoder has at least one level"))
     }
 
+    fn log_probs(
+        &self,
+        catalogue: &Catalogue,
+        histories: &[History<'_>],
+        completions: &[Completion<'_>],
+        training: &mut Training<'_>,
+    ) -> Result<Tensor> {
+        self.check(catalogue)?;
+        let read: Vec<_> = histories.iter().map(|h| latest(h, self.config.history)).collect();
+        let mut dropout = self.dropout(training);
+        let (x, segments) = self.encode(catalogue, &read, &mut dropout)?;
+        let ends: Vec<u32> = segments.iter().map(|rows| rows.end as u32 - 1).collect();
+        let positions: Vec<u32> =
+            completions.iter().map(|one| ends[one.history as usize]).collect();
+        let targets: Vec<&[u16]> = completions.iter().map(|one| one.codes).collect();
+        let logits = self.after(&x, &positions, &targets, &mut dropout)?;
+        let level = |(level, logits)| log_prob(logits, codes_of(&targets, level));
+        let columns: Vec<Tensor> = logits.iter().enumerate().map(level).collect::<Result<_>>()?;
+        Ok(Tensor::stack(&columns, 1)?)
+    }
+
+    fn copy(&self) -> Result<Box<dyn Generate>> {
+        let copy = Decoder::new(self.config.clone(), &self.sizes, self.codes.device(), 0)?;
+        copy.params.load(&self.params.save()?)?;
+        Ok(Box::new(copy))
+    }
+
     fn params(&self) -> &Params {
         &self.params
     }
+}
+
+/// The codes that SIDs have at a level.
+fn codes_of(sids: &[&[u16]], level: usize) -> Vec<u32> {
+    sids.iter().map(|codes| u32::from(codes[level])).collect()
 }
 
 /// The beams of a batch of histories.

@@ -113,8 +113,30 @@ pub(crate) trait Generate: Send + Sync {
         training: &mut Training<'_>,
     ) -> Result<Tensor>;
 
+    /// Log-probabilities of whole SIDs, each after one of the histories: completions × levels, over all codes of a
+    /// level, with gradient. Decoding gives the same numbers.
+    fn log_probs(
+        &self,
+        catalogue: &Catalogue,
+        histories: &[History<'_>],
+        completions: &[Completion<'_>],
+        training: &mut Training<'_>,
+    ) -> Result<Tensor>;
+
+    /// The same policy with variables of its own, for a reference that stays as it is.
+    fn copy(&self) -> Result<Box<dyn Generate>>;
+
     /// The variables that training moves, by name.
     fn params(&self) -> &crate::nn::Params;
+}
+
+/// A SID that follows a history.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Completion<'a> {
+    /// Which history of the batch.
+    pub(crate) history: u32,
+    /// The codes of all levels.
+    pub(crate) codes: &'a [u16],
 }
 
 /// What a loss may use while training.

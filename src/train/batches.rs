@@ -5,14 +5,20 @@ use rand::seq::SliceRandom;
 use crate::device::source;
 
 /// Streams of the seed, so that no two draws share one: shuffles, dropout of a step, choice of
-/// validation users.
+/// validation users, rollouts.
 const SHUFFLE: u64 = 1 << 60;
 const DROPOUT: u64 = 2 << 60;
 const VALIDATION: u64 = 3 << 60;
+const ROLLOUT: u64 = 4 << 60;
 
 /// The stream of a step's dropout.
 pub(super) fn dropout_stream(step: u64) -> u64 {
     DROPOUT + step
+}
+
+/// The stream of the targets and rollouts before a step.
+pub(super) fn rollout_stream(step: u64) -> u64 {
+    ROLLOUT + step
 }
 
 /// All of `0..count`, shuffled for an epoch.

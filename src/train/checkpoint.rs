@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Epoch;
+use super::{Epoch, Point};
 use crate::error::{Error, Result};
 
 /// Where a run stands.
@@ -23,6 +23,13 @@ pub(super) struct Place {
     pub(super) seconds: f64,
     /// Epochs done.
     pub(super) epochs: Vec<Epoch>,
+    /// Batches done over all epochs; every so many of them leave a point of the curve.
+    #[serde(default)]
+    pub(super) batches: u64,
+    #[serde(default)]
+    pub(super) stride: u64,
+    #[serde(default)]
+    pub(super) curve: Vec<Point>,
     /// Histories learned from.
     pub(super) samples: u64,
     /// The epoch with the lowest validation loss, counted from 1; 0 before the first.

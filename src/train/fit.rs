@@ -3,9 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::{Kind, Report, Until};
+use super::{Course, Kind, Report, Until};
 use crate::error::{Error, Result};
-use crate::index::Catalogue;
 use crate::options;
 use crate::policy::Policy;
 use crate::progress::{Checkpoint, Progress};
@@ -14,6 +13,8 @@ use crate::progress::{Checkpoint, Progress};
 pub(super) const KIND: Kind = Kind {
     name: "fit",
     summary: "counts in closed form, for policies without gradient",
+    start: super::Start::Fresh,
+    rewarded: false,
     config: |given| options::checked(given, |_: &Config| Ok(())),
     train: run,
 };
@@ -28,8 +29,7 @@ struct Config {
 
 fn run(
     policy: &mut Policy,
-    catalogue: &Catalogue,
-    histories: &[Vec<u32>],
+    course: &Course<'_>,
     config: &Json,
     progress: &Progress,
     _checkpoint: &dyn Checkpoint,
@@ -40,8 +40,9 @@ fn run(
             .help("train a generating policy with `sft`"));
     };
     let started = std::time::Instant::now();
-    let learned: Vec<Vec<u32>> = histories.iter().map(|h| config.until.cut(h).to_vec()).collect();
-    policy.fit(catalogue, &learned, progress)?;
+    let learned: Vec<Vec<u32>> =
+        course.histories.iter().map(|h| config.until.cut(h).to_vec()).collect();
+    policy.fit(course.catalogue, &learned, progress)?;
     let seconds = started.elapsed().as_secs_f64();
     let samples = learned.len() as u64;
     let samples_per_second = samples as f64 / seconds.max(1e-9);

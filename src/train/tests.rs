@@ -52,7 +52,37 @@ fn sft(
     let mut config = (objective.config)(&[]).unwrap();
     config.extend(options.as_object().unwrap().clone());
     let config = Json::Object(config);
-    train(objective, policy, &catalogue(), &histories(), &config, progress, checkpoint)
+    let (catalogue, histories) = (catalogue(), histories());
+    let course = Course { catalogue: &catalogue, trie: None, histories: &histories, reward: None };
+    train(objective, policy, &course, &config, progress, checkpoint)
+}
+
+/// As `sft`, along the trie and with rewards.
+fn grpo(
+    policy: &mut Policy,
+    options: Json,
+    progress: &Progress,
+    checkpoint: &dyn Checkpoint,
+) -> Result<Report> {
+    let objective = find(OBJECTIVES, "objective", "grpo").unwrap();
+    let mut config = (objective.config)(&[]).unwrap();
+    config.extend(options.as_object().unwrap().clone());
+    let (catalogue, histories) = (catalogue(), histories());
+    let trie = Trie::build(&catalogue);
+    let known = crate::reward::Known {
+        catalogue: &catalogue,
+        levels: 3,
+        quality: vec![1.0; ITEMS as usize],
+        vectors: Vec::new(),
+    };
+    let sum = crate::reward::Sum::new(crate::reward::SUMS[0].1.iter().copied()).unwrap();
+    let course = Course {
+        catalogue: &catalogue,
+        trie: Some(&trie),
+        histories: &histories,
+        reward: Some(Judge { sum, known }),
+    };
+    train(objective, policy, &course, &Json::Object(config), progress, checkpoint)
 }
 
 fn weights(policy: &Policy) -> Vec<u8> {
@@ -202,7 +232,8 @@ fn errors_are_clear() {
     let (catalogue, slot) = (catalogue(), Slot::new(None));
     let train = |histories: &[Vec<u32>], objective| {
         let mut policy = policy(0.0);
-        train(objective, &mut policy, &catalogue, histories, &config, &Progress::silent(), &slot)
+        let course = Course { catalogue: &catalogue, trie: None, histories, reward: None };
+        train(objective, &mut policy, &course, &config, &Progress::silent(), &slot)
             .unwrap_err()
             .code()
     };
@@ -210,4 +241,58 @@ fn errors_are_clear() {
     assert_eq!(train(&[vec![99]], fit), "internal");
     let sft = find(OBJECTIVES, "objective", "sft").unwrap();
     assert_eq!(train(&[vec![1, 2]], sft), "no-histories");
+}
+
+/// Training by rewards goes on from weights that know little, and makes the target likelier than they did.
+#[test]
+fn rewards_sharpen_what_was_taught() {
+    let few = json!({ "epochs": 2, "batch": 48, "lr": 5e-3, "warmup": 0, "patience": 0 });
+    let mut taught = policy(0.0);
+    sft(&mut taught, few, &Progress::silent(), &Slot::new(None)).unwrap();
+    for options in [
+        json!({ "rollout": "beam" }),
+        json!({ "rollout": "sample", "updates": 2 }),
+        json!({ "ratio": "sid", "kl": 0.0 }),
+    ] {
+        let mut sharpened = policy(0.0);
+        sharpened.load(&catalogue(), &weights(&taught)).unwrap();
+        let mut all = json!({ "epochs": 8, "batch": 16, "lr": 2e-3, "group": 8, "warmup": 0 });
+        all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+        let report = grpo(&mut sharpened, all, &Progress::silent(), &Slot::new(None)).unwrap();
+        let mean = |points: &[Point], name: &str| {
+            points.iter().map(|point| point.figures[name]).sum::<f64>() / points.len() as f64
+        };
+        let (first, last) = (&report.curve[..6], &report.curve[report.curve.len() - 6..]);
+        let validation = |at: usize| report.epochs[at].validation_loss.unwrap();
+        assert!(validation(7) < validation(0), "{options}: {report:?}");
+        // The likeliest of a beam are all different, so only what is drawn can earn more and more.
+        if options["rollout"] == "sample" {
+            assert!(mean(last, "reward") > mean(first, "reward") + 0.05, "{options}: {report:?}");
+        }
+        assert!(
+            report.curve[0].figures["kl"].abs() < 1e-6,
+            "nothing has moved before the first step"
+        );
+        assert!(mean(last, "kl") > 0.0);
+    }
+}
+
+#[test]
+fn a_stopped_run_by_rewards_goes_on_as_if_it_had_not_been() {
+    let options = json!({ "epochs": 2, "batch": 16, "group": 4, "rollout": "sample" });
+    let mut straight = policy(0.2);
+    let whole =
+        grpo(&mut straight, options.clone(), &Progress::silent(), &Slot::new(None)).unwrap();
+    let mut stopped = policy(0.2);
+    let progress = Progress::silent();
+    let mut slot = Slot::new(Some((7, progress.clone())));
+    assert!(grpo(&mut stopped, options.clone(), &progress, &slot).unwrap_err().is_cancelled());
+    slot.stop = None;
+    // As after a restart: the weights it began with come from the file, those of the run from the checkpoint.
+    let mut resumed = policy(0.2);
+    let report = grpo(&mut resumed, options, &Progress::silent(), &slot).unwrap();
+    assert!(weights(&resumed) == weights(&straight));
+    let losses =
+        |report: &Report| -> Vec<_> { report.curve.iter().map(|p| p.figures["loss"]).collect() };
+    assert_eq!(losses(&report), losses(&whole));
 }

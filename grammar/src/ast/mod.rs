@@ -315,6 +315,8 @@ pub struct TrainPolicy {
     pub name: Name,
     /// `USING objective`
     pub objective: Option<Name>,
+    /// `REWARD name, …`
+    pub rewards: Vec<Name>,
     /// `WITH (…)`
     pub with: Vec<WithOption>,
     /// `IN BACKGROUND`

@@ -111,7 +111,7 @@ const FORMS: &[Form] = &[
     Form { words: &["DROP", "MODEL"], text: "DROP MODEL name", parse: define::drop_model },
     Form {
         words: &["TRAIN", "POLICY"],
-        text: "TRAIN POLICY name [USING objective] [WITH (option = value, …)] [IN BACKGROUND]",
+        text: "TRAIN POLICY name [USING objective] [REWARD name, …] [WITH (option = value, …)] [IN BACKGROUND]",
         parse: train::train,
     },
     Form {

@@ -10,9 +10,12 @@ use crate::token::Tokens;
 pub(super) fn train(input: Tokens<'_>) -> Parsed<'_, Statement> {
     let (rest, policy) = name(Expected::Policy)(input)?;
     let (rest, objective) = clause("USING", name(Expected::Kind)).parse(rest)?;
+    let (rest, rewards) = clause("REWARD", list(name(Expected::Reward))).parse(rest)?;
     let (rest, with) = with_options(rest)?;
     let (rest, background) = background(rest)?;
-    Ok((rest, Statement::TrainPolicy(TrainPolicy { name: policy, objective, with, background })))
+    let rewards = rewards.unwrap_or_default();
+    let train = TrainPolicy { name: policy, objective, rewards, with, background };
+    Ok((rest, Statement::TrainPolicy(train)))
 }
 
 pub(super) fn evaluate(input: Tokens<'_>) -> Parsed<'_, Statement> {

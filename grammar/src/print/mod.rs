@@ -227,6 +227,9 @@ impl Display for Statement {
             Statement::TrainPolicy(train) => {
                 write!(f, "TRAIN POLICY {}", name(&train.name))?;
                 clause(f, "USING", train.objective.as_ref().map(name))?;
+                let rewards: Vec<String> =
+                    train.rewards.iter().map(|reward| name(reward).to_string()).collect();
+                clause(f, "REWARD", (!rewards.is_empty()).then(|| rewards.join(", ")))?;
                 with(f, &train.with)?;
                 background(f, train.background)
             }

@@ -242,9 +242,9 @@ fn define() -> BoxedStrategy<Statement> {
             Statement::CreateModel(CreateModel { name, using, with })
         }),
         name().prop_map(Statement::DropModel),
-        (name(), of(name()), with(), any::<bool>()).prop_map(
-            |(name, objective, with, background)| {
-                Statement::TrainPolicy(TrainPolicy { name, objective, with, background })
+        (name(), of(name()), vec(name(), 0..3), with(), any::<bool>()).prop_map(
+            |(name, objective, rewards, with, background)| {
+                Statement::TrainPolicy(TrainPolicy { name, objective, rewards, with, background })
             }
         ),
     ]

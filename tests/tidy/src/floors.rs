@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("enrich", 3),
     ("model", 3),
     ("metric", 3),
+    ("reward", 3),
     ("index", 2),
     ("nn", 2),
     ("format", 2),
