@@ -94,7 +94,7 @@ pub(crate) fn attend_grown(
         past.keys.extend_from_slice(&k[new.clone()]);
         past.values.extend_from_slice(&v[new]);
         let q = &q[first * q_width..(first + *count) * q_width];
-        parts.extend((0..heads.keys).map(|head| Part { q, past: &**past, heads, head }));
+        parts.extend((0..heads.keys).map(|head| Part { q, past, heads, head }));
         first += *count;
     }
     let arch = Arch::new();

@@ -414,7 +414,8 @@ mod tests {
             build(kind, &config, &input, &Progress::silent(), &Unsaved).unwrap()
         };
         let learned = run("learned", &[6, 10]);
-        assert!(learned.health.error < 0.2, "{}", learned.health.error);
+        let error = learned.health.error.unwrap();
+        assert!(error < 0.2, "{error}");
         let fused = |built: &Built| {
             let fusion = |step: &coder::Step| matches!(step, coder::Step::Fusion { .. });
             built.artefact.encoder.steps().iter().any(fusion)
