@@ -167,7 +167,7 @@ fn words_of(text: &str) -> Vec<String> {
 }
 
 /// The title of an item, or its first text.
-fn title(schema: &[sidql_storage::Field], item: &sidql_storage::Item) -> String {
+pub(super) fn title(schema: &[sidql_storage::Field], item: &sidql_storage::Item) -> String {
     let named = schema.iter().position(|field| field.name == "title");
     let value = named.and_then(|at| item.field(at as u16)).or(item.fields.first().map(|(_, v)| v));
     value.map_or(String::new(), |value| crate::schema::value_of(value).to_string())

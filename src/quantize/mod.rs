@@ -1,9 +1,12 @@
 //! Quantizers: vectors to Semantic IDs. One file for each kind, one line for each in `KINDS`.
 //!
 //! The route of a build: `Kind::fit` trains the codebooks (`kmeans.rs` and `residual.rs` do the work),
-//! `Artefact::assign` gives every vector its codes, `collide::resolve` makes them unique, `health.rs` says
-//! how good the result is. `build` walks it whole. An item that comes later goes through `collide::place`.
+//! `Artefact::assign` gives every vector its codes, `align.rs` brings them near those of an old generation where that
+//! is wanted, `collide::resolve` makes them unique, `health.rs` says how good the result is (`agreement.rs` and
+//! `usage.rs` beside other groupings, histories and categories). `build` walks it whole. An item that comes later goes through `collide::place`.
 
+pub(crate) mod agreement;
+pub(crate) mod align;
 mod artefact;
 pub(crate) mod collide;
 pub(crate) mod health;
@@ -11,9 +14,11 @@ mod kmeans;
 mod residual;
 mod rq_kmeans;
 mod seeding;
+pub(crate) mod usage;
 
 use serde_json::{Map, Value as Json};
 
+pub(crate) use align::Target;
 pub(crate) use artefact::Artefact;
 pub(crate) use collide::{Collisions, place};
 pub(crate) use health::Health;
@@ -105,18 +110,32 @@ pub(crate) struct Built {
     pub(crate) health: Health,
 }
 
-/// Trains, assigns, resolves collisions and measures. Resumes from the checkpoint where it holds a trained
+/// Trains, assigns, brings near the old codes of `target` where there is one, resolves collisions and measures. Resumes from the checkpoint where it holds a trained
 /// level of the same configuration and vectors.
 pub(crate) fn build(
     kind: &Kind,
     config: &Json,
     vectors: &Vectors<'_>,
+    target: Option<&Target<'_>>,
     progress: &Progress,
     checkpoint: &dyn Checkpoint,
 ) -> Result<Built> {
     let mut artefact = (kind.fit)(config, vectors, progress, checkpoint)?;
-    let native = artefact.assign(vectors, progress)?;
-    let repaired = collide::resolve(&artefact, vectors, &native, progress)?;
+    let mut native = artefact.assign(vectors, progress)?;
+    let mut repaired = match target {
+        None => collide::resolve(&artefact, vectors, &native, progress)?,
+        Some(target) => {
+            let (wanted, kept) = align::align(&mut artefact, vectors, native, target, progress)?;
+            native = artefact.assign(vectors, progress)?;
+            collide::resolve_keeping(&artefact, vectors, &wanted, &kept, progress)?
+        }
+    };
+    if target.is_some() {
+        // Not only the repair moved items from the code nearest to them.
+        let rows = repaired.codes.chunks_exact(artefact.levels() + usize::from(repaired.suffix.is_some()));
+        let nearest = native.chunks_exact(artefact.levels());
+        repaired.moved = rows.zip(nearest).filter(|(codes, nearest)| !codes.starts_with(nearest)).count();
+    }
     artefact.set_suffix(repaired.suffix);
     let health = health::measure(&artefact, vectors, &native, &repaired, progress)?;
     Ok(Built { artefact, codes: repaired.codes, health })
@@ -194,7 +213,7 @@ mod tests {
             let defaults = Json::Object((kind.config)(&[]).unwrap());
             assert!(defaults.get("seed").is_some() && defaults.get("collisions").is_some());
             let run = |config: &Json| {
-                build(kind, config, &vectors, &Progress::silent(), &Unsaved).unwrap()
+                build(kind, config, &vectors, None, &Progress::silent(), &Unsaved).unwrap()
             };
             let built = run(&small());
             let sizes = built.artefact.sid_sizes();
@@ -214,7 +233,7 @@ mod tests {
             assert!(error.message().contains("code"), "{}", kind.name);
             let stopped = Progress::silent();
             stopped.stop();
-            let error = build(kind, &small(), &vectors, &stopped, &Unsaved).unwrap_err();
+            let error = build(kind, &small(), &vectors, None, &stopped, &Unsaved).unwrap_err();
             assert!(error.is_cancelled(), "{}", kind.name);
         }
     }
@@ -224,19 +243,19 @@ mod tests {
         let data = sample(400, 8, 3);
         let vectors = Vectors::new(&data, 8).unwrap();
         let kind = KINDS[0];
-        let whole = build(kind, &small(), &vectors, &Progress::silent(), &Unsaved).unwrap();
+        let whole = build(kind, &small(), &vectors, None, &Progress::silent(), &Unsaved).unwrap();
         let progress = Progress::silent();
         let slot = Slot { stop_after: Some((2, progress.clone())), ..Slot::default() };
-        let error = build(kind, &small(), &vectors, &progress, &slot).unwrap_err();
+        let error = build(kind, &small(), &vectors, None, &progress, &slot).unwrap_err();
         assert!(error.is_cancelled());
-        let resumed = build(kind, &small(), &vectors, &Progress::silent(), &slot).unwrap();
+        let resumed = build(kind, &small(), &vectors, None, &Progress::silent(), &slot).unwrap();
         assert_eq!(resumed.artefact, whole.artefact);
         assert_eq!(*slot.saves.lock().unwrap(), 3, "only the last level was trained again");
         // Other vectors: the state is of no use.
         let other = sample(400, 8, 4);
         let other = Vectors::new(&other, 8).unwrap();
-        let fresh = build(kind, &small(), &other, &Progress::silent(), &slot).unwrap();
-        let clean = build(kind, &small(), &other, &Progress::silent(), &Unsaved).unwrap();
+        let fresh = build(kind, &small(), &other, None, &Progress::silent(), &slot).unwrap();
+        let clean = build(kind, &small(), &other, None, &Progress::silent(), &Unsaved).unwrap();
         assert_eq!(fresh.artefact, clean.artefact);
     }
 
@@ -245,9 +264,9 @@ mod tests {
         for rows in [0, 1, 3] {
             let data = sample(rows, 4, 1);
             let vectors = Vectors::new(&data, 4).unwrap();
-            let built = build(KINDS[0], &small(), &vectors, &Progress::silent(), &Unsaved).unwrap();
+            let built = build(KINDS[0], &small(), &vectors, None, &Progress::silent(), &Unsaved).unwrap();
             assert_eq!(built.health.items, rows);
-            assert!(built.health.error < 1e-9, "{rows} items are their own centres");
+            assert!(built.health.error.unwrap() < 1e-9, "{rows} items are their own centres");
         }
     }
 
@@ -272,7 +291,7 @@ mod tests {
             (KINDS[0].fit)(&config, &vectors, &Progress::silent(), &Unsaved).unwrap();
             let fitted = began.elapsed();
             let began = Instant::now();
-            let built = build(KINDS[0], &config, &vectors, &Progress::silent(), &Unsaved).unwrap();
+            let built = build(KINDS[0], &config, &vectors, None, &Progress::silent(), &Unsaved).unwrap();
             let whole = began.elapsed();
             println!("tolerance {tolerance}: fit {fitted:?}, build {whole:?}\n{:#?}", built.health);
         }

@@ -77,6 +77,17 @@ impl Stack {
         &self.codebooks[level]
     }
 
+    /// Numbers the codes of a level anew: `order` has the new number of each.
+    pub(crate) fn permute(&mut self, level: usize, order: &[u16]) {
+        let old = std::mem::take(&mut self.codebooks[level]);
+        let mut new = vec![0.0; old.len()];
+        for (centre, to) in old.chunks_exact(self.dim).zip(order) {
+            let at = usize::from(*to) * self.dim;
+            new[at..at + self.dim].copy_from_slice(centre);
+        }
+        self.codebooks[level] = new;
+    }
+
     /// The nearest code at each level for every vector, row-major.
     pub(crate) fn assign(&self, vectors: &Vectors<'_>, progress: &Progress) -> Result<Vec<u16>> {
         let levels = self.levels();

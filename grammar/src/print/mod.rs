@@ -215,6 +215,10 @@ impl Display for Statement {
             }
             Statement::PublishCodebook(of) => write!(f, "PUBLISH CODEBOOK {of}"),
             Statement::DropCodebook(of) => write!(f, "DROP CODEBOOK {of}"),
+            Statement::DropUnused(unused) => {
+                write!(f, "DROP CODEBOOK {} UNUSED", name(&unused.codebook))?;
+                clause(f, "KEEP", unused.keep.as_ref().map(|keep| keep.node))
+            }
             Statement::CreatePolicy(create) => write!(f, "{create}"),
             Statement::TrainPolicy(train) => {
                 write!(f, "TRAIN POLICY {}", name(&train.name))?;
@@ -232,6 +236,11 @@ impl Display for Statement {
             Statement::Evaluate(evaluate) => write!(f, "{evaluate}"),
             Statement::CompareLabels(compare) => {
                 write!(f, "COMPARE LABELS WITH {}", compare.file.node)?;
+                with(f, &compare.with)
+            }
+            Statement::CompareCodebooks(compare) => {
+                write!(f, "COMPARE CODEBOOK {} WITH {}", compare.left, compare.right)?;
+                filter(f, compare.filter.as_ref())?;
                 with(f, &compare.with)
             }
             Statement::Explain(explain) => {
