@@ -5,6 +5,7 @@
 mod beauty;
 mod docs;
 mod evidence;
+mod generations;
 mod jobs;
 mod kinds;
 mod models;

@@ -7,7 +7,8 @@
 use std::collections::HashSet;
 
 use sidql_storage::{
-    Generation, ItemNo, Space, View, codebooks, embeddings, generations, items, sids, spaces, stamps,
+    Generation, ItemNo, Space, View, codebooks, embeddings, generations, items, sids, spaces,
+    stamps,
 };
 
 use crate::cache::Cache;

@@ -21,6 +21,7 @@ const HELD_OUT: usize = 2;
 
 /// The health of codes that came without codewords: the codes of `numbers` are row-major, one for each of `sizes`,
 /// the numbers of codes of the levels.
+#[cfg_attr(not(test), expect(dead_code, reason = "for codes that are imported"))]
 pub(crate) fn health_of_codes(
     view: &dyn View,
     numbers: &[ItemNo],
@@ -35,11 +36,7 @@ pub(crate) fn health_of_codes(
 }
 
 /// What users did with these items, as far as training may see it, and their categories.
-pub(crate) fn usage(
-    view: &dyn View,
-    numbers: &[ItemNo],
-    progress: &Progress,
-) -> Result<Usage> {
+pub(crate) fn usage(view: &dyn View, numbers: &[ItemNo], progress: &Progress) -> Result<Usage> {
     let rows: HashMap<ItemNo, u32> =
         numbers.iter().enumerate().map(|(row, number)| (*number, row as u32)).collect();
     let mut usage = Usage { counts: vec![0; numbers.len()], ..Usage::default() };
@@ -65,7 +62,8 @@ fn themes(
     progress: &Progress,
 ) -> Result<Option<(String, Vec<Option<u32>>)>> {
     let schema = fields::all(view)?;
-    let named = |wanted: &&str| schema.iter().position(|field| field.name.eq_ignore_ascii_case(wanted));
+    let named =
+        |wanted: &&str| schema.iter().position(|field| field.name.eq_ignore_ascii_case(wanted));
     let Some(at) = CATEGORIES.iter().find_map(|wanted| named(&wanted)) else { return Ok(None) };
     let mut numbers: HashMap<String, u32> = HashMap::new();
     let mut paths: Vec<Vec<u32>> = vec![Vec::new(); rows.len()];

@@ -101,7 +101,8 @@ fn collisions(facts: &mut Facts, health: &Health, trained: bool) {
             format!("{} with {items}", grouped(band.sids as u64))
         };
         let bands: Vec<String> = bands.iter().map(band).collect();
-        let bands = if bands.is_empty() { String::new() } else { format!("; sids: {}", bands.join(", ")) };
+        let bands =
+            if bands.is_empty() { String::new() } else { format!("; sids: {}", bands.join(", ")) };
         let share = 100.0 * buckets.share;
         format!("{} items ({share:.2} %), largest bucket {}{bands}", buckets.items, buckets.largest)
     };
@@ -118,7 +119,11 @@ fn collisions(facts: &mut Facts, health: &Health, trained: bool) {
 fn usage(facts: &mut Facts, health: &Health) {
     if let Some(found) = &health.behaviour {
         for (at, (shared, chance)) in found.shared.iter().zip(&found.chance).enumerate() {
-            let lift = if *chance > 0.0 { format!(", {:.1} times", shared / chance) } else { String::new() };
+            let lift = if *chance > 0.0 {
+                format!(", {:.1} times", shared / chance)
+            } else {
+                String::new()
+            };
             facts.add(
                 format!("followers share {}", level_name(at)),
                 format!(
@@ -132,7 +137,8 @@ fn usage(facts: &mut Facts, health: &Health) {
     }
     if let Some(found) = &health.themes {
         for (at, (information, purity)) in found.information.iter().zip(&found.purity).enumerate() {
-            let information = information.map_or("by chance alone".to_owned(), |x| format!("{x:.3}"));
+            let information =
+                information.map_or("by chance alone".to_owned(), |x| format!("{x:.3}"));
             facts.add(
                 format!("{} and level {}", found.field, level_name(at)),
                 format!(

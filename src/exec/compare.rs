@@ -65,14 +65,22 @@ fn read(context: &Context<'_>, compare: &CompareCodebooks) -> Result<Both> {
 }
 
 /// One row for each level that both have.
-fn figures(
-    context: &Context<'_>,
-    compare: &CompareCodebooks,
-    both: &Both,
-) -> Result<Rows> {
+fn figures(context: &Context<'_>, compare: &CompareCodebooks, both: &Both) -> Result<Rows> {
     let mut rows = Rows::new([
-        "level", "items", "only_a", "only_b", "same", "same_share", "prefixes_a", "prefixes_b", "ami",
-        "ari", "pairs_a", "parted", "pairs_b", "joined",
+        "level",
+        "items",
+        "only_a",
+        "only_b",
+        "same",
+        "same_share",
+        "prefixes_a",
+        "prefixes_b",
+        "ami",
+        "ari",
+        "pairs_a",
+        "parted",
+        "pairs_b",
+        "joined",
     ]);
     let (wide, broad) = (usize::from(compare.left.levels), usize::from(compare.right.levels));
     let left: Vec<u16> = both.rows.iter().flat_map(|(_, sid, _)| sid.codes()).copied().collect();

@@ -56,11 +56,7 @@ fn bound_policies(context: &Context<'_>, drop: &DropCodebook) -> Result<Vec<Stri
 }
 
 /// Removes the generations of a codebook that nothing needs, but for the newest so many of them.
-pub(crate) fn drop_unused(
-    context: &mut Context<'_>,
-    name: &str,
-    keep: usize,
-) -> Result<Outcome> {
+pub(crate) fn drop_unused(context: &mut Context<'_>, name: &str, keep: usize) -> Result<Outcome> {
     let dropped = context.change(|write| {
         let codebook = codebooks::must(write, name)?;
         let mut unused = Vec::new();

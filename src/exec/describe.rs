@@ -19,9 +19,7 @@ const LINE: usize = 76;
 pub(crate) fn describe(context: &Context<'_>, what: &Describe) -> Result<Outcome> {
     Ok(Outcome::Rows(match what {
         Describe::Relation(what) => columns(context, *what)?,
-        Describe::Codebook(of, generation) => {
-            codebook::describe(context, of, generation.as_ref())?
-        }
+        Describe::Codebook(of, generation) => codebook::describe(context, of, generation.as_ref())?,
         Describe::Policy(card) => policy(context, card)?,
         Describe::Kind(name) => kind(name)?,
         Describe::Model(record) => model(record)?,

@@ -32,7 +32,8 @@ pub(crate) fn holders(
             remedy: format!("PUBLISH CODEBOOK {name} GENERATION …; another one first"),
         });
     }
-    let speakers = policies::all(view)?.into_iter().filter(|card| card.codebook.as_ref() == Some(name));
+    let speakers =
+        policies::all(view)?.into_iter().filter(|card| card.codebook.as_ref() == Some(name));
     let speakers: Vec<_> = speakers.collect();
     for card in speakers.iter().filter(|card| card.generation == Some(generation)) {
         holders.push(Holder {

@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sidql_storage::{
-    Generation, GenerationNo, ItemNo, Space, View, Write, blobs, codebooks, embeddings, generations,
-    items, sids, spaces,
+    Generation, GenerationNo, ItemNo, Space, View, Write, blobs, codebooks, embeddings,
+    generations, items, sids, spaces,
 };
 
 use super::{Answer, Context, Kind};
@@ -63,12 +63,10 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     }
     let vectors = Vectors::new(&data, space.dim as usize)?;
     let old = old_sids(&read, &spec, &numbers)?;
-    let target = old
-        .as_ref()
-        .map(|(_, old)| Target { old: old.as_slice(), slack: spec.align_slack });
+    let target =
+        old.as_ref().map(|(_, old)| Target { old: old.as_slice(), slack: spec.align_slack });
     let (progress, slot) = (context.progress, &context.slot);
-    let mut built =
-        quantize::build(kind, &spec.config, &vectors, target.as_ref(), progress, slot)?;
+    let mut built = quantize::build(kind, &spec.config, &vectors, target.as_ref(), progress, slot)?;
     let usage = derive::usage::usage(&read, &numbers, progress)?;
     built.health.observe(&built.codes, &usage, progress)?;
     built.health.bound = Some(items::bound(&read)?);

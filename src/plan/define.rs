@@ -6,10 +6,10 @@ use sidql_storage::{Codebook, GenerationNo, PolicyCard, codebooks, generations, 
 
 use super::Plan;
 use super::bind::Catalog;
-use crate::job::holders::holders;
 use super::operand;
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
+use crate::job::holders::holders;
 use crate::job::{self, Spec, rebuild};
 use crate::kind;
 use crate::options::Given;
@@ -89,8 +89,7 @@ pub(crate) fn rebuild_codebook(
         }
     }
     let config = Json::Object(config);
-    let spec =
-        rebuild::Spec { codebook: codebook.name, config, publish, align_to, align_slack };
+    let spec = rebuild::Spec { codebook: codebook.name, config, publish, align_to, align_slack };
     Spec::new(job::kind("rebuild")?, &spec)
 }
 
@@ -118,9 +117,12 @@ fn aligned(
         Some(option) => {
             let slack = option.value.as_f64().filter(|slack| *slack >= 0.0 && slack.is_finite());
             slack.filter(|_| to.is_some()).ok_or_else(|| {
-                Error::input("bad-option", "option `align_slack` is a number from 0, beside `align_to`")
-                    .help(format!("the default is {}", rebuild::ALIGN_SLACK))
-                    .at(option.span.clone())
+                Error::input(
+                    "bad-option",
+                    "option `align_slack` is a number from 0, beside `align_to`",
+                )
+                .help(format!("the default is {}", rebuild::ALIGN_SLACK))
+                .at(option.span.clone())
             })?
         }
     };

@@ -99,7 +99,8 @@ impl Contingency {
     }
 
     fn entropy(&self, sizes: &[u64]) -> f64 {
-        let shares = sizes.iter().filter(|size| **size > 0).map(|size| *size as f64 / self.total as f64);
+        let shares =
+            sizes.iter().filter(|size| **size > 0).map(|size| *size as f64 / self.total as f64);
         -shares.map(|share| share * share.ln()).sum::<f64>()
     }
 

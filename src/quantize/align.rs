@@ -129,7 +129,9 @@ fn permutation(
     let weight = old.len() as i64 + 1;
     let mut weights: HashMap<(u16, u16), i64> = HashMap::new();
     for (row, codes) in native.chunks_exact(levels).enumerate() {
-        let Some(before) = old[row].as_ref().and_then(|sid| sid.codes().get(level)) else { continue };
+        let Some(before) = old[row].as_ref().and_then(|sid| sid.codes().get(level)) else {
+            continue;
+        };
         if usize::from(*before) < size {
             let heavy = if same[row] { weight } else { 1 };
             *weights.entry((codes[level], *before)).or_default() += heavy;
@@ -199,7 +201,9 @@ fn stay_one(artefact: &Artefact, vector: &[f32], codes: &mut [u16], old: &[u16],
                 left.iter().zip(centre).map(|(x, c)| (x - c) * (x - c)).sum::<f32>()
             };
             let all = (0..*size as u32).map(|code| code as u16);
-            let Some(nearest) = all.min_by(|a, b| distance(a).total_cmp(&distance(b))) else { return };
+            let Some(nearest) = all.min_by(|a, b| distance(a).total_cmp(&distance(b))) else {
+                return;
+            };
             let centre = artefact.code_vector(level, nearest);
             left.iter_mut().zip(centre).for_each(|(x, c)| *x -= c);
             candidate.push(nearest);
@@ -243,7 +247,9 @@ pub(crate) fn kept(to: u32, old: &[Option<Sid>], codes: &[u16], width: usize) ->
     let before: Vec<u16> = both.iter().flat_map(|(_, old)| &old[..old_width]).copied().collect();
     for depth in 1..=width.min(old_width) {
         let same = |(new, old): &(&[u16], &[u16])| new[..depth] == old[..depth];
-        aligned.items_by_level.push(share(both.iter().filter(|pair| same(pair)).count(), both.len()));
+        aligned
+            .items_by_level
+            .push(share(both.iter().filter(|pair| same(pair)).count(), both.len()));
         let groups = agreement::groups(&before, old_width, depth);
         let mut sizes: Vec<(usize, usize)> = Vec::new();
         for (group, pair) in groups.iter().zip(&both) {
@@ -309,9 +315,12 @@ mod tests {
         // Nearest to (10, 1) with codes 1, 1; its old codes 1, 2 cost 0.36 in place of 0.16.
         let data = [10.0, 1.4];
         let vectors = Vectors::new(&data, 2).unwrap();
-        for (old, slack, stays) in
-            [([1, 2], 1.0, [1, 1]), ([1, 2], 1.3, [1, 2]), ([0, 2], 1.3, [1, 1]), ([1, 0], 1.3, [1, 1])]
-        {
+        for (old, slack, stays) in [
+            ([1, 2], 1.0, [1, 1]),
+            ([1, 2], 1.3, [1, 2]),
+            ([0, 2], 1.3, [1, 1]),
+            ([1, 0], 1.3, [1, 1]),
+        ] {
             let mut codes = [1, 1];
             stay_one(&grid(), vectors.row(0), &mut codes, &old, slack);
             assert_eq!(codes, stays, "{old:?} {slack}");
@@ -329,7 +338,8 @@ mod tests {
         let old = vec![None, Some(Sid::new(&[0, 0]).unwrap())];
         let target = Target { old: &old, slack: 0.0 };
         let (wanted, kept) = align(&mut artefact, &vectors, native, &target, &silent).unwrap();
-        let repaired = collide::resolve_keeping(&artefact, &vectors, &wanted, &kept, &silent).unwrap();
+        let repaired =
+            collide::resolve_keeping(&artefact, &vectors, &wanted, &kept, &silent).unwrap();
         assert_eq!(repaired.codes, [0, 1, 0, 0]);
         let free = collide::resolve(&artefact, &vectors, &wanted, &silent).unwrap();
         assert_eq!(free.codes, [0, 0, 0, 1], "without alignment the nearer one keeps it");

@@ -153,13 +153,11 @@ fn reassigned(
         }
         // An item that had its codes before keeps them, so nobody else may.
         let mut held = vec![false; size];
-        let keeps = |at: usize| {
-            kept.is(rows[at]) && !std::mem::replace(&mut held[old[at] as usize], true)
-        };
+        let keeps =
+            |at: usize| kept.is(rows[at]) && !std::mem::replace(&mut held[old[at] as usize], true);
         let keeping: Vec<bool> = (0..rows.len()).map(keeps).collect();
-        let colliding: Vec<usize> = (0..rows.len())
-            .filter(|at| holders[old[*at] as usize] > 1 && !keeping[*at])
-            .collect();
+        let colliding: Vec<usize> =
+            (0..rows.len()).filter(|at| holders[old[*at] as usize] > 1 && !keeping[*at]).collect();
         if colliding.is_empty() {
             continue;
         }

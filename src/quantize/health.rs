@@ -225,7 +225,8 @@ fn residuals(
     }
     all.sort_by(f64::total_cmp);
     // The smallest value that at least so many per cent do not exceed.
-    let at = |percent: usize| all.get((all.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+    let at =
+        |percent: usize| all.get((all.len() * percent).div_ceil(100).saturating_sub(1)).copied();
     let percentiles = |p50| Percentiles {
         p50,
         p90: at(90).unwrap_or(p50),

@@ -132,9 +132,11 @@ pub(crate) fn build(
     };
     if target.is_some() {
         // Not only the repair moved items from the code nearest to them.
-        let rows = repaired.codes.chunks_exact(artefact.levels() + usize::from(repaired.suffix.is_some()));
+        let rows =
+            repaired.codes.chunks_exact(artefact.levels() + usize::from(repaired.suffix.is_some()));
         let nearest = native.chunks_exact(artefact.levels());
-        repaired.moved = rows.zip(nearest).filter(|(codes, nearest)| !codes.starts_with(nearest)).count();
+        repaired.moved =
+            rows.zip(nearest).filter(|(codes, nearest)| !codes.starts_with(nearest)).count();
     }
     artefact.set_suffix(repaired.suffix);
     let health = health::measure(&artefact, vectors, &native, &repaired, progress)?;
@@ -264,7 +266,8 @@ mod tests {
         for rows in [0, 1, 3] {
             let data = sample(rows, 4, 1);
             let vectors = Vectors::new(&data, 4).unwrap();
-            let built = build(KINDS[0], &small(), &vectors, None, &Progress::silent(), &Unsaved).unwrap();
+            let built =
+                build(KINDS[0], &small(), &vectors, None, &Progress::silent(), &Unsaved).unwrap();
             assert_eq!(built.health.items, rows);
             assert!(built.health.error.unwrap() < 1e-9, "{rows} items are their own centres");
         }
@@ -291,7 +294,8 @@ mod tests {
             (KINDS[0].fit)(&config, &vectors, &Progress::silent(), &Unsaved).unwrap();
             let fitted = began.elapsed();
             let began = Instant::now();
-            let built = build(KINDS[0], &config, &vectors, None, &Progress::silent(), &Unsaved).unwrap();
+            let built =
+                build(KINDS[0], &config, &vectors, None, &Progress::silent(), &Unsaved).unwrap();
             let whole = began.elapsed();
             println!("tolerance {tolerance}: fit {fitted:?}, build {whole:?}\n{:#?}", built.health);
         }

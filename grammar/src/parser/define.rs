@@ -6,9 +6,7 @@ use nom::sequence::preceded;
 
 use crate::ast::{CreateCodebook, CreateModel, CreatePolicy, DropUnused, GenerationOf, Statement};
 use crate::error::Expected;
-use crate::parser::primitive::{
-    Parsed, clause, keyword, keywords, name, natural, with_options,
-};
+use crate::parser::primitive::{Parsed, clause, keyword, keywords, name, natural, with_options};
 use crate::parser::rebuild::generation_of;
 use crate::token::Tokens;
 
