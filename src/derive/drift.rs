@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn marks() {
-        let drift = |placed, far, added| Drift { placed, far, added, ..Drift::default() };
+        let drift = |placed, far, added| Drift { added, placed, far, ..Drift::default() };
         assert_eq!(reasons(&drift(100, Some(15), 100), 1000), Vec::<String>::new());
         assert_eq!(
             reasons(&drift(100, Some(16), 100), 1000),

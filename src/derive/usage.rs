@@ -21,7 +21,7 @@ const HELD_OUT: usize = 2;
 
 /// The health of codes that came without codewords: the codes of `numbers` are row-major, one for each of `sizes`,
 /// the numbers of codes of the levels.
-#[cfg_attr(not(test), expect(dead_code, reason = "for codes that are imported"))]
+#[expect(dead_code, reason = "for codes that are imported")]
 pub(crate) fn health_of_codes(
     view: &dyn View,
     numbers: &[ItemNo],
@@ -63,8 +63,8 @@ fn themes(
 ) -> Result<Option<(String, Vec<Option<u32>>)>> {
     let schema = fields::all(view)?;
     let named =
-        |wanted: &&str| schema.iter().position(|field| field.name.eq_ignore_ascii_case(wanted));
-    let Some(at) = CATEGORIES.iter().find_map(|wanted| named(&wanted)) else { return Ok(None) };
+        |wanted: &str| schema.iter().position(|field| field.name.eq_ignore_ascii_case(wanted));
+    let Some(at) = CATEGORIES.iter().find_map(|wanted| named(wanted)) else { return Ok(None) };
     let mut numbers: HashMap<String, u32> = HashMap::new();
     let mut paths: Vec<Vec<u32>> = vec![Vec::new(); rows.len()];
     for row in items::scan(view, 0)? {

@@ -43,7 +43,9 @@ impl Contingency {
         debug_assert_eq!(left.len(), right.len(), "both group the same items");
         let sizes = |groups: &[u32]| {
             let mut sizes = vec![0u64; groups.iter().max().map_or(0, |most| *most as usize + 1)];
-            groups.iter().for_each(|group| sizes[*group as usize] += 1);
+            for group in groups {
+                sizes[*group as usize] += 1;
+            }
             sizes
         };
         let mut pairs: Vec<(u32, u32)> = left.iter().copied().zip(right.iter().copied()).collect();
@@ -85,14 +87,14 @@ impl Contingency {
         let (left, right, both) = self.pairs();
         let all = self.total as f64 * (self.total as f64 - 1.0) / 2.0;
         let chance = left as f64 * right as f64 / all.max(1.0);
-        let most = (left as f64 + right as f64) / 2.0;
+        let most = f64::midpoint(left as f64, right as f64);
         (most - chance > NO_ROOM * most.max(1.0)).then(|| (both as f64 - chance) / (most - chance))
     }
 
     /// The adjusted mutual information: 1 for the same groups, 0 on average for groups by chance; none where chance
     /// alone decides, as where one side is a single group or every item is a group of its own.
     pub(crate) fn mutual_information(&self, progress: &Progress) -> Result<Option<f64>> {
-        let mean = (self.entropy(&self.left) + self.entropy(&self.right)) / 2.0;
+        let mean = f64::midpoint(self.entropy(&self.left), self.entropy(&self.right));
         let chance = self.expected(progress)?;
         let room = mean - chance;
         Ok((room > NO_ROOM * mean.max(1.0)).then(|| (self.information() - chance) / room))
