@@ -36,7 +36,7 @@ fn themed(items: std::ops::Range<u64>) -> String {
         title.extend((0..2).map(|_| word(40, 0)));
         format!("{{\"id\": \"i{item}\", \"title\": \"{}\"}}\n", title.join(" "))
     });
-    lines.collect()
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// A database with 1,500 themed items in a codebook of 2 levels of 32 codes.
@@ -95,11 +95,11 @@ fn what_is_far_outside_is_told_and_much_of_it_advises_a_rebuild() {
     ids.sort();
     assert_eq!(ids, ["far", "like"]);
     assert_eq!(fact(&db, "advice"), None, "two items are no drift");
-    let strange: String = (0..150)
+    let strange: Vec<String> = (0..150)
         .map(|at| format!("{{\"id\": \"s{at}\", \"title\": \"x{at} y{at} z{at} q{at}\"}}\n"))
         .collect();
     let file = folder.path().join("strange.jsonl");
-    std::fs::write(&file, strange).unwrap();
+    std::fs::write(&file, strange.concat()).unwrap();
     run(&db, &format!("COPY items FROM '{}'", file.display()));
     let advice = fact(&db, "advice").unwrap();
     assert!(
