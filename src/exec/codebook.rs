@@ -137,8 +137,9 @@ fn usage(facts: &mut Facts, health: &Health) {
     }
     if let Some(found) = &health.themes {
         for (at, (information, purity)) in found.information.iter().zip(&found.purity).enumerate() {
-            let information =
-                information.map_or("by chance alone".to_owned(), |x| format!("{x:.3}"));
+            let information = information.map_or("by chance alone".to_owned(), |x| {
+                format!("{:.3}", (x * 1e3).round() / 1e3 + 0.0)
+            });
             facts.add(
                 format!("{} and level {}", found.field, level_name(at)),
                 format!(

@@ -38,11 +38,11 @@ pub(crate) struct Spec {
     /// Whether queries use the new generation at once; by itself when none is published yet.
     pub(crate) publish: Option<bool>,
     /// The generation of the same codebook whose codes items shall keep.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) align_to: Option<GenerationNo>,
     /// How much larger the squared error of an item may be for that, as a share of it.
-    #[serde(default)]
-    pub(crate) align_slack: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) align_slack: Option<f64>,
 }
 
 /// How far an item may lie from its nearest codes to keep old ones, unless it is said.
@@ -63,8 +63,10 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     }
     let vectors = Vectors::new(&data, space.dim as usize)?;
     let old = old_sids(&read, &spec, &numbers)?;
-    let target =
-        old.as_ref().map(|(_, old)| Target { old: old.as_slice(), slack: spec.align_slack });
+    let target = old.as_ref().map(|(_, old)| Target {
+        old: old.as_slice(),
+        slack: spec.align_slack.unwrap_or(ALIGN_SLACK),
+    });
     let (progress, slot) = (context.progress, &context.slot);
     let mut built = quantize::build(kind, &spec.config, &vectors, target.as_ref(), progress, slot)?;
     let usage = derive::usage::usage(&read, &numbers, progress)?;

@@ -98,7 +98,7 @@ fn aligned(
     catalog: &Catalog<'_>,
     codebook: &Codebook,
     given: &mut Vec<Given>,
-) -> Result<(Option<GenerationNo>, f64)> {
+) -> Result<(Option<GenerationNo>, Option<f64>)> {
     let to = match operand::take(given, "align_to") {
         None => None,
         Some(option) => {
@@ -113,17 +113,17 @@ fn aligned(
         }
     };
     let slack = match operand::take(given, "align_slack") {
-        None => rebuild::ALIGN_SLACK,
+        None => None,
         Some(option) => {
             let slack = option.value.as_f64().filter(|slack| *slack >= 0.0 && slack.is_finite());
-            slack.filter(|_| to.is_some()).ok_or_else(|| {
+            Some(slack.filter(|_| to.is_some()).ok_or_else(|| {
                 Error::input(
                     "bad-option",
                     "option `align_slack` is a number from 0, beside `align_to`",
                 )
                 .help(format!("the default is {}", rebuild::ALIGN_SLACK))
                 .at(option.span.clone())
-            })?
+            })?)
         }
     };
     Ok((to, slack))
