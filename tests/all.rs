@@ -6,6 +6,7 @@ mod beauty;
 mod codes;
 mod docs;
 mod evidence;
+mod generations;
 mod jobs;
 mod kinds;
 mod models;

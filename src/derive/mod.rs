@@ -4,13 +4,16 @@
 //! generation that stands, so that it can be found and recommended at once. A generation whose space has been
 //! made anew since stands for other vectors; it takes no new items until it is rebuilt. Nothing is asked of another
 //! machine inside a transaction: a vector that only an endpoint makes, or of a photo on the net, is left stale, and
-//! so are captions, descriptors and labels. `fresh.rs` knows what is stale, `origin.rs` who made what.
+//! so are captions, descriptors and labels. `fresh.rs` knows what is stale, `origin.rs` who made what,
+//! `usage.rs` what users do with items, `drift.rs` whether a codebook still fits them.
 
+pub(crate) mod drift;
 pub(crate) mod fresh;
 pub(crate) mod origin;
 mod place;
 pub(crate) mod recipe;
 pub(crate) mod subject;
+pub(crate) mod usage;
 pub(crate) mod vectors;
 
 use sidql_storage::{ItemNo, Space, Write, fields, items, spaces};

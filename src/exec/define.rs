@@ -1,9 +1,12 @@
 //! CREATE, PUBLISH and DROP.
 
-use sidql_storage::{Codebook, GenerationNo, PolicyCard, codebooks, generations, policies};
+use sidql_storage::{
+    Codebook, GenerationNo, GenerationState, PolicyCard, codebooks, generations, policies,
+};
 
 use super::{Context, Outcome};
 use crate::error::{Error, Result};
+use crate::job::holders::holders;
 use crate::plan::define::DropCodebook;
 
 /// Adds a codebook; it has no generation yet.
@@ -39,24 +42,43 @@ pub(crate) fn drop_codebook(context: &mut Context<'_>, drop: &DropCodebook) -> R
         };
         Ok(())
     })?;
-    let mut message = match drop.generation {
+    Ok(Outcome::say(match drop.generation {
         Some((_, ordinal)) => format!("generation {ordinal} of `{name}` dropped"),
         None => format!("codebook `{name}` dropped"),
-    };
-    if !bound.is_empty() {
-        message += &format!("; these policies must be trained again: {}", bound.join(", "));
-    }
-    Ok(Outcome::say(message))
+    }))
 }
 
-/// The policies that speak a codebook, or were trained on the generation that goes.
+/// The policies that speak a codebook.
 fn bound_policies(context: &Context<'_>, drop: &DropCodebook) -> Result<Vec<String>> {
     let all = policies::all(context.view()?)?.into_iter();
-    let bound = |card: &PolicyCard| match drop.generation {
-        Some((number, _)) => card.generation == Some(number),
-        None => card.codebook.as_deref() == Some(&drop.name),
-    };
+    let bound = |card: &PolicyCard| card.codebook.as_deref() == Some(&drop.name);
     Ok(all.filter(bound).map(|card| card.name).collect())
+}
+
+/// Removes the generations of a codebook that nothing needs, but for the newest so many of them.
+pub(crate) fn drop_unused(context: &mut Context<'_>, name: &str, keep: usize) -> Result<Outcome> {
+    let dropped = context.change(|write| {
+        let codebook = codebooks::must(write, name)?;
+        let mut unused = Vec::new();
+        for generation in generations::of(write, name)? {
+            if generation.state == GenerationState::Ready
+                && holders(write, &codebook, generation.number)?.is_empty()
+            {
+                unused.push(generation);
+            }
+        }
+        unused.truncate(unused.len().saturating_sub(keep));
+        for generation in &unused {
+            generations::drop(write, generation.number)?;
+        }
+        Ok(unused)
+    })?;
+    let ordinals: Vec<String> = dropped.iter().map(|one| one.ordinal.to_string()).collect();
+    Ok(Outcome::say(match ordinals.as_slice() {
+        [] => format!("no generation of `{name}` to drop"),
+        [one] => format!("generation {one} of `{name}` dropped"),
+        several => format!("generations {} of `{name}` dropped", several.join(", ")),
+    }))
 }
 
 /// Adds a policy; it is not trained yet.

@@ -1,16 +1,14 @@
 //! DESCRIBE: one thing in detail.
 
 use serde_json::{Map, Value as Json};
-use sidql_storage::{Codebook, Generation, PolicyCard, fields, items};
+use sidql_storage::{PolicyCard, fields, items};
 
-use super::{Context, Outcome, prefix, relation, show};
+use super::{Context, Outcome, codebook, prefix, relation, show};
 use crate::clock::format_ms;
 use crate::enrich::prompt::Prompt;
 use crate::error::{Error, Result};
-use crate::job::import::FOREIGN;
 use crate::plan::relation::Relation;
 use crate::plan::show::Describe;
-use crate::quantize::Health;
 use crate::schema::value_of_json;
 use crate::value::{Rows, Value};
 
@@ -21,9 +19,7 @@ const LINE: usize = 76;
 pub(crate) fn describe(context: &Context<'_>, what: &Describe) -> Result<Outcome> {
     Ok(Outcome::Rows(match what {
         Describe::Relation(what) => columns(context, *what)?,
-        Describe::Codebook(codebook, generation) => {
-            describe_codebook(context, codebook, generation.as_ref())?
-        }
+        Describe::Codebook(of, generation) => codebook::describe(context, of, generation.as_ref())?,
         Describe::Policy(card) => policy(context, card)?,
         Describe::Kind(name) => kind(name)?,
         Describe::Model(record) => model(record)?,
@@ -84,7 +80,7 @@ impl Facts {
         self.0.push(vec![Value::Text(property.into()), value.into()]);
     }
 
-    fn json(&mut self, prefix: &str, json: &str) -> Result<()> {
+    pub(super) fn json(&mut self, prefix: &str, json: &str) -> Result<()> {
         let options: Map<String, Json> = serde_json::from_str(json)
             .map_err(|error| Error::internal(format!("stored options are damaged: {error}")))?;
         for (name, value) in &options {
@@ -92,70 +88,6 @@ impl Facts {
         }
         Ok(())
     }
-}
-
-fn describe_codebook(
-    context: &Context<'_>,
-    codebook: &Codebook,
-    generation: Option<&Generation>,
-) -> Result<Rows> {
-    let mut facts = Facts::new();
-    facts.add("codebook", codebook.name.as_str());
-    facts.add("kind", codebook.kind.as_str());
-    facts.add("space", if codebook.space.is_empty() { "none" } else { &codebook.space });
-    let Some(generation) = generation else {
-        facts.json("option ", &codebook.config)?;
-        let name = &codebook.name;
-        let remedy = match codebook.kind.as_str() {
-            FOREIGN => format!("COPY codes FROM '…' WITH (codebook = '{name}')"),
-            _ => format!("REBUILD CODEBOOK {name}"),
-        };
-        facts.add("generation", format!("none yet; {remedy}"));
-        return Ok(facts.0);
-    };
-    let published = codebook.published == Some(generation.number);
-    facts.json("option ", &generation.config)?;
-    facts.add("generation", generation.ordinal);
-    facts.add("state", if published { "published" } else { generation.state.name() });
-    facts.add("made", format_ms(generation.created_ms));
-    facts.add("items", generation.items);
-    let index = context.engine.cache.index(context.view()?, generation.number)?;
-    facts.add("prefixes", index.trie.nodes() - 1);
-    let health: Health = serde_json::from_str(&generation.health)
-        .map_err(|error| Error::internal(format!("stored health is damaged: {error}")))?;
-    for (at, level) in health.levels.iter().enumerate() {
-        let error = level.error.map_or(String::new(), |error| format!(", error {error:.4}"));
-        facts.add(
-            format!("level {}", sidql_storage::level_name(at)),
-            format!(
-                "{} of {} codes used, {} dead, perplexity {:.1}, gini {:.3}{error}",
-                level.used, level.codes, level.dead, level.perplexity, level.gini
-            ),
-        );
-    }
-    if let Some(error) = health.error {
-        facts.add("reconstruction error", format!("{error:.4}"));
-    }
-    let repair =
-        [("collisions before repair", health.native), ("collisions after", health.repaired)];
-    let as_given = [("collisions", health.repaired)];
-    let collisions = if generation.artefact.is_some() { &repair[..] } else { &as_given };
-    for (name, buckets) in collisions {
-        facts.add(
-            *name,
-            format!(
-                "{} items ({:.2} %), largest bucket {}",
-                buckets.items,
-                100.0 * buckets.share,
-                buckets.largest
-            ),
-        );
-    }
-    if generation.artefact.is_some() {
-        facts.add("moved to be unique", health.moved);
-        facts.add("suffix level", health.suffix);
-    }
-    Ok(facts.0)
 }
 
 fn policy(context: &Context<'_>, card: &PolicyCard) -> Result<Rows> {

@@ -1,7 +1,9 @@
 //! Runs plans. One match, one call for each arm; each family of statements has a file with the stem that it has
 //! in the grammar and the planner.
 
+mod codebook;
 mod codes;
+mod compare;
 mod copy;
 mod define;
 mod describe;
@@ -165,6 +167,7 @@ pub(crate) fn execute(context: &mut Context<'_>, plan: Plan) -> Result<Outcome> 
         Plan::CreateCodebook(codebook) => define::create_codebook(context, &codebook),
         Plan::Publish { generation, said } => define::publish(context, generation, said),
         Plan::DropCodebook(drop) => define::drop_codebook(context, &drop),
+        Plan::DropUnused { codebook, keep } => define::drop_unused(context, &codebook, keep),
         Plan::CreatePolicy(card) => define::create_policy(context, &card),
         Plan::DropPolicy(name) => define::drop_policy(context, &name),
         Plan::Recommend(recommend) => recommend::run(context, &recommend),
@@ -172,6 +175,7 @@ pub(crate) fn execute(context: &mut Context<'_>, plan: Plan) -> Result<Outcome> 
         Plan::CreateModel(model) => model::create(context, model),
         Plan::DropModel(name) => model::drop(context, &name),
         Plan::CompareLabels(compare) => model::compare_labels(context, &compare),
+        Plan::CompareCodebooks(compare) => compare::codebooks(context, &compare),
         Plan::Failures(job) => show::failed(context, job),
         Plan::Show(what) => show::show(context, what),
         Plan::Describe(what) => describe::describe(context, &what),

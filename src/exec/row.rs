@@ -4,14 +4,17 @@ use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
 use sidql_storage::{
-    Body, Item, ItemNo, Space, SpaceNo, View, embeddings, evidence, items, origins, sids, spaces,
-    stamps,
+    Body, GenerationNo, Item, ItemNo, Space, SpaceNo, View, codebooks, embeddings, evidence,
+    generations, items, origins, sids, spaces, stamps,
 };
 
+use crate::cache;
 use crate::clock::format_ms;
 use crate::derive::fresh::{Fresh, State};
 use crate::error::{Error, Result};
 use crate::plan::scope::{Derived, Piece, Source};
+use crate::quantize::Artefact;
+use crate::quantize::health::relative_residual;
 use crate::schema;
 use crate::value::{Row, Sid, Value};
 
@@ -33,6 +36,7 @@ pub(crate) struct Fetch<'a> {
     spaces: HashMap<SpaceNo, Space>,
     record: Wanted,
     fresh: Option<Fresh<'a>>,
+    yardsticks: HashMap<GenerationNo, (Artefact, Space)>,
 }
 
 /// How much of an item's record the sources read.
@@ -54,6 +58,7 @@ impl<'a> Fetch<'a> {
         Ok(Fetch {
             view,
             sources,
+            yardsticks: yardsticks(view, sources)?,
             spaces: spaces.into_iter().map(|space| (space.number, space)).collect(),
             record: sources.iter().map(wanted).max().unwrap_or(Wanted::Nothing),
             fresh: if judges { Some(Fresh::new(view)?) } else { None },
@@ -105,6 +110,7 @@ impl<'a> Fetch<'a> {
                 Some(space) => embeddings::get(self.view, space, number)?.into(),
                 None => Value::Null,
             },
+            Source::Residual(generation) => self.residual(generation, number)?.into(),
             Source::Evidence(piece, field) => match self.evidence(piece, number)? {
                 Some(value) => value,
                 None => {
@@ -119,6 +125,16 @@ impl<'a> Fetch<'a> {
             Source::Score => known.score.into(),
             Source::Column(_) => Value::Null,
         })
+    }
+
+    /// How far the item's vector lies from what its SID stands for; none where either is missing, and for SIDs that came
+    /// without codewords or from vectors that have been made anew.
+    fn residual(&self, generation: GenerationNo, number: ItemNo) -> Result<Option<f64>> {
+        let Some((artefact, space)) = self.yardsticks.get(&generation) else { return Ok(None) };
+        let vector = embeddings::get(self.view, space, number)?;
+        let sid = sids::get(self.view, generation, number)?;
+        let (Some(vector), Some(sid)) = (vector, sid) else { return Ok(None) };
+        Ok(relative_residual(artefact, &vector, sid.codes()))
     }
 
     /// A piece of the item's evidence.
@@ -195,6 +211,26 @@ impl<'a> Fetch<'a> {
     }
 }
 
+/// The codewords of the generations that residuals are asked of, with the spaces that they were made from.
+fn yardsticks(
+    view: &dyn View,
+    sources: &[Source],
+) -> Result<HashMap<GenerationNo, (Artefact, Space)>> {
+    let mut found = HashMap::new();
+    for source in sources {
+        let Source::Residual(number) = source else { continue };
+        let generation = generations::must(view, *number)?;
+        let Some(blob) = generation.artefact else { continue };
+        let codebook = codebooks::must(view, &generation.codebook)?;
+        let Some(space) = spaces::get(view, &codebook.space)? else { continue };
+        if space.source_hash == generation.source_hash {
+            let artefact = Artefact::from_bytes(&cache::bytes(view, blob)?)?;
+            found.insert(*number, (artefact, space));
+        }
+    }
+    Ok(found)
+}
+
 fn wanted(source: &Source) -> Wanted {
     match source {
         Source::Field(_) | Source::Provenance(_) | Source::Stale(_) => Wanted::Fields,
@@ -202,6 +238,7 @@ fn wanted(source: &Source) -> Wanted {
         Source::Id => Wanted::Id,
         Source::Sid(_)
         | Source::Embedding(_)
+        | Source::Residual(_)
         | Source::Evidence(_, None)
         | Source::Score
         | Source::Column(_) => Wanted::Nothing,

@@ -50,7 +50,18 @@ fn insert_items(write: &Write, cache: &Cache, rows: Vec<NewItem>) -> Result<Outc
     if !remedies.is_empty() {
         message += &format!("; not encoded everywhere before {};", remedies.join("; "));
     }
+    message += &far_out(write, cache, &numbers)?;
     Ok(Outcome::say(message))
+}
+
+/// Tells of items that a published codebook was not made for.
+fn far_out(write: &Write, cache: &Cache, numbers: &[ItemNo]) -> Result<String> {
+    let all = derive::drift::outside(write, cache, numbers)?.into_iter();
+    let told = all.map(|(codebook, far)| {
+        let lie = if far == 1 { "lies" } else { "lie" };
+        format!("; {} {lie} far outside codebook `{codebook}`", counted(far, "item"))
+    });
+    Ok(told.collect())
 }
 
 /// The SID of an item where exactly one codebook is published.
@@ -110,6 +121,7 @@ pub(crate) fn update(context: &mut Context<'_>, update: &Update) -> Result<Outco
         if !remedies.is_empty() {
             message += &format!("; not encoded everywhere before {};", remedies.join("; "));
         }
+        message += &far_out(write, &cache, &retold)?;
         Ok(Outcome::say(message))
     })
 }

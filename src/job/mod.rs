@@ -9,6 +9,7 @@ pub(crate) mod context;
 pub(crate) mod enrich;
 pub(crate) mod evaluate;
 pub(crate) mod handle;
+pub(crate) mod holders;
 pub(crate) mod import;
 pub(crate) mod queue;
 pub(crate) mod rebuild;

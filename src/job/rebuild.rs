@@ -3,13 +3,13 @@
 //! The quantizer is trained on a snapshot of the space; items that came or changed meanwhile are placed in the
 //! transaction that writes the generation, so it is complete when it appears.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sidql_storage::{
-    Generation, ItemNo, Read, Space, Write, blobs, codebooks, embeddings, generations, items, sids,
-    spaces,
+    Generation, GenerationNo, ItemNo, Read, Space, View, Write, blobs, codebooks, embeddings,
+    generations, items, sids, spaces,
 };
 
 use super::{Answer, Context, Kind};
@@ -19,7 +19,7 @@ use crate::derive;
 use crate::derive::recipe::{Recipe, Stage};
 use crate::error::{Error, Result};
 use crate::kind;
-use crate::quantize::{self, Built, Input, Vectors};
+use crate::quantize::{self, Built, Input, Target, Vectors, align};
 use crate::value::Sid;
 
 /// The record of the registry.
@@ -38,7 +38,16 @@ pub(crate) struct Spec {
     pub(crate) config: Json,
     /// Whether queries use the new generation at once; by itself when none is published yet.
     pub(crate) publish: Option<bool>,
+    /// The generation of the same codebook whose codes items shall keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) align_to: Option<GenerationNo>,
+    /// How much larger the squared error of an item may be for that, as a share of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) align_slack: Option<f64>,
 }
+
+/// How far an item may lie from its nearest codes to keep old ones, unless it is said.
+pub(crate) const ALIGN_SLACK: f64 = 0.1;
 
 fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     let spec: Spec = serde_json::from_str(spec)?;
@@ -54,9 +63,22 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
         );
     }
     let vectors = Vectors::new(&data, space.dim as usize)?;
+    let old = old_sids(&read, &spec, &numbers)?;
+    let target = old.as_ref().map(|(_, old)| Target {
+        old: old.as_slice(),
+        slack: spec.align_slack.unwrap_or(ALIGN_SLACK),
+    });
     let parts = parts_of(context, &read, &space)?;
     let input = Input { vectors, parts: &parts };
-    let built = quantize::build(kind, &spec.config, &input, context.progress, &context.slot)?;
+    let (progress, slot) = (context.progress, &context.slot);
+    let mut built = quantize::build(kind, &spec.config, &input, target.as_ref(), progress, slot)?;
+    let usage = derive::usage::usage(&read, &numbers, progress)?;
+    built.health.observe(&built.codes, &usage, progress)?;
+    built.health.bound = Some(items::bound(&read)?);
+    if let Some((ordinal, old)) = &old {
+        let width = built.artefact.sid_sizes().len();
+        built.health.aligned = Some(align::kept(*ordinal, old, &built.codes, width));
+    }
     drop(read);
     context.progress.stage("writing the generation", 0);
     let write = context.write()?;
@@ -80,6 +102,27 @@ fn parts_of(context: &Context<'_>, read: &Read, space: &Space) -> Result<Vec<usi
         return Ok(Vec::new());
     }
     Ok(context.cache.fusion(read, space)?.parts().unwrap_or_default())
+}
+
+/// The old SIDs of the items, and the ordinal of their generation, where the codebook is built near one.
+fn old_sids(
+    view: &dyn View,
+    spec: &Spec,
+    numbers: &[ItemNo],
+) -> Result<Option<(u32, Vec<Option<Sid>>)>> {
+    let Some(number) = spec.align_to else { return Ok(None) };
+    let generation = generations::get(view, number)?.ok_or_else(|| {
+        let message = "the generation to align with has been dropped";
+        Error::input("dropped-generation", message)
+            .help(format!("REBUILD CODEBOOK {}; without align_to, or with another", spec.codebook))
+    })?;
+    let mut known: HashMap<ItemNo, Sid> = HashMap::with_capacity(generation.items as usize);
+    for row in sids::by_item(view, number)? {
+        let (item, sid) = row?;
+        known.insert(item, sid);
+    }
+    let old = numbers.iter().map(|number| known.remove(number)).collect();
+    Ok(Some((generation.ordinal, old)))
 }
 
 fn store(
@@ -146,11 +189,20 @@ fn said(name: &str, generation: &Generation, built: &Built, published: bool) -> 
     let health = &built.health;
     let shape: Vec<String> = generation.sizes.iter().map(ToString::to_string).collect();
     let state = if published { "published" } else { "not published" };
+    let moved = grouped(health.moved as u64);
+    let moved = match &health.aligned {
+        None => format!("{moved} moved to be unique"),
+        Some(aligned) => format!(
+            "{} of {} kept their sids of generation {}, {moved} not at their nearest codes",
+            grouped(aligned.kept as u64),
+            grouped(aligned.items as u64),
+            aligned.to
+        ),
+    };
     format!(
-        "generation {} of `{name}`, {state}: {} items, {} codes, {} moved to be unique",
+        "generation {} of `{name}`, {state}: {} items, {} codes, {moved}",
         generation.ordinal,
         grouped(health.items as u64),
         shape.join(" x "),
-        grouped(health.moved as u64),
     )
 }

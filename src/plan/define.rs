@@ -9,8 +9,10 @@ use super::bind::Catalog;
 use super::operand;
 use crate::clock::now_ms;
 use crate::error::{Error, Result};
+use crate::job::holders::holders;
 use crate::job::{self, Spec, import, rebuild};
 use crate::kind;
+use crate::options::Given;
 use crate::{policy, quantize};
 
 /// What DROP CODEBOOK takes away.
@@ -86,6 +88,7 @@ pub(crate) fn rebuild_codebook(
             Error::input("bad-option", "option `publish` is true or false").at(option.span)
         })?),
     };
+    let (align_to, align_slack) = aligned(catalog, &codebook, &mut given)?;
     let mut config: Map<String, Json> = stored(&codebook.config)?;
     let checked = (kind.config)(&given)?;
     for option in &given {
@@ -93,8 +96,45 @@ pub(crate) fn rebuild_codebook(
             config.insert(option.name.clone(), value.clone());
         }
     }
-    let spec = rebuild::Spec { codebook: codebook.name, config: Json::Object(config), publish };
+    let config = Json::Object(config);
+    let spec = rebuild::Spec { codebook: codebook.name, config, publish, align_to, align_slack };
     Spec::new(job::kind("rebuild")?, &spec)
+}
+
+/// The options `align_to` and `align_slack` of REBUILD.
+fn aligned(
+    catalog: &Catalog<'_>,
+    codebook: &Codebook,
+    given: &mut Vec<Given>,
+) -> Result<(Option<GenerationNo>, Option<f64>)> {
+    let to = match operand::take(given, "align_to") {
+        None => None,
+        Some(option) => {
+            let ordinal = option.value.as_u64().and_then(|ordinal| u32::try_from(ordinal).ok());
+            let ordinal = ordinal.ok_or_else(|| {
+                Error::input("bad-option", "option `align_to` is the number of a generation")
+                    .help("SHOW GENERATIONS lists them")
+                    .at(option.span.clone())
+            })?;
+            let found = catalog.ready_generation(codebook, ordinal);
+            Some(found.map_err(|error| error.at(option.span.clone()))?.number)
+        }
+    };
+    let slack = match operand::take(given, "align_slack") {
+        None => None,
+        Some(option) => {
+            let slack = option.value.as_f64().filter(|slack| *slack >= 0.0 && slack.is_finite());
+            Some(slack.filter(|_| to.is_some()).ok_or_else(|| {
+                Error::input(
+                    "bad-option",
+                    "option `align_slack` is a number from 0, beside `align_to`",
+                )
+                .help(format!("the default is {}", rebuild::ALIGN_SLACK))
+                .at(option.span.clone())
+            })?)
+        }
+    };
+    Ok((to, slack))
 }
 
 /// Options as the file keeps them.
@@ -131,15 +171,25 @@ pub(crate) fn drop_codebook(
 ) -> Result<DropCodebook> {
     let (codebook, generation) = generation_of(catalog, drop)?;
     if let Some((number, ordinal)) = generation
-        && codebook.published == Some(number)
+        && let Some(used) = holders(catalog.view, &codebook, number)?.first()
     {
         let name = &codebook.name;
-        let message = format!("generation {ordinal} of `{name}` is published");
+        let message = format!("generation {ordinal} of `{name}` {}", used.why);
         return Err(Error::input("generation-in-use", message)
-            .help(format!("PUBLISH CODEBOOK {name} GENERATION …; another one first"))
+            .help(used.remedy.clone())
             .at(drop.codebook.span.clone()));
     }
     Ok(DropCodebook { name: codebook.name, generation })
+}
+
+/// Resolves DROP CODEBOOK … UNUSED.
+pub(crate) fn drop_unused(catalog: &Catalog<'_>, unused: &ast::DropUnused) -> Result<Plan> {
+    let codebook = catalog
+        .codebook(&unused.codebook.node)
+        .map_err(|error| error.at(unused.codebook.span.clone()))?;
+    let keep = unused.keep.as_ref().map_or(0, |keep| keep.node);
+    let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+    Ok(Plan::DropUnused { codebook: codebook.name, keep })
 }
 
 type Found = (Codebook, Option<(GenerationNo, u32)>);

@@ -313,6 +313,12 @@ fn call(scope: &mut Scope<'_>, name: &ast::Name, args: &[Spanned<ast::Expr>]) ->
         "field" if scope.has_sids() => {
             scope.field(argument(args, "field", "the name of a metadata field, in quotes")?)
         }
+        "residual" if scope.has_sids() => {
+            let wrong = || arity("residual", "the sid of a codebook: residual(sid('full', 2))");
+            let [sid] = args else { return Err(wrong()) };
+            let sid = resolve(scope, sid)?.0;
+            Ok((scope.residual(&sid).ok_or_else(wrong)?, Type::Number))
+        }
         "provenance" if scope.has_sids() => {
             let name = argument(args, "provenance", DERIVED)?;
             Ok((scope.provenance(name)?, Type::Text))

@@ -119,7 +119,7 @@ pub(crate) const UNDER: Function = Function {
 /// Finds a function by its lower-case name.
 pub(crate) fn find(name: &str) -> Result<&'static Function> {
     FUNCTIONS.iter().find(|function| function.name == name).ok_or_else(|| {
-        let special = ["sid", "prefix", "embedding", "field", "provenance", "stale"];
+        let special = ["sid", "prefix", "embedding", "field", "provenance", "residual", "stale"];
         let known = FUNCTIONS.iter().map(|function| function.name);
         let known = known.chain(special).chain(super::aggregate::NAMES.iter().copied());
         Error::unknown("function", name, known)

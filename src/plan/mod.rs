@@ -7,6 +7,7 @@
 pub(crate) mod aggregate;
 pub(crate) mod bind;
 mod codes;
+pub(crate) mod compare;
 pub(crate) mod copy;
 pub(crate) mod define;
 pub(crate) mod enrich;
@@ -60,6 +61,8 @@ pub(crate) enum Plan {
     Publish { generation: u32, said: String },
     /// A codebook, or one generation of it, away.
     DropCodebook(define::DropCodebook),
+    /// The generations of a codebook that nothing needs away, but for the newest so many.
+    DropUnused { codebook: String, keep: usize },
     /// A new policy.
     CreatePolicy(sidql_storage::PolicyCard),
     /// A policy away.
@@ -70,6 +73,8 @@ pub(crate) enum Plan {
     DropModel(String),
     /// Labels of a judge beside those of people.
     CompareLabels(model::CompareLabels),
+    /// Codes of one codebook beside those of another.
+    CompareCodebooks(Box<compare::CompareCodebooks>),
     /// The items that a job failed at.
     Failures(JobNo),
     /// The next items.
@@ -126,6 +131,7 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
         },
         Statement::PublishCodebook(publish) => define::publish_codebook(catalog, publish)?,
         Statement::DropCodebook(drop) => Plan::DropCodebook(define::drop_codebook(catalog, drop)?),
+        Statement::DropUnused(unused) => define::drop_unused(catalog, unused)?,
         Statement::CreatePolicy(create) => {
             Plan::CreatePolicy(define::create_policy(catalog, create)?)
         }
@@ -138,6 +144,9 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
         Statement::DropModel(name) => Plan::DropModel(model::named(catalog, name)?.name),
         Statement::CompareLabels(compare) => {
             Plan::CompareLabels(model::compare_labels(catalog, compare)?)
+        }
+        Statement::CompareCodebooks(compare) => {
+            Plan::CompareCodebooks(Box::new(compare::codebooks(catalog, compare)?))
         }
         Statement::ShowFailures(job) => Plan::Failures(job.node),
         Statement::Recommend(recommend) => {
@@ -183,6 +192,7 @@ impl Plan {
             | Plan::Show(_)
             | Plan::Describe(_)
             | Plan::CompareLabels(_)
+            | Plan::CompareCodebooks(_)
             | Plan::Failures(_)
             | Plan::Wait(_)
             | Plan::Verify

@@ -19,6 +19,8 @@ pub(crate) enum Source {
     Sid(GenerationNo),
     /// The item's vector in a space.
     Embedding(SpaceNo),
+    /// How far the item's vector lies from what its SID in a generation stands for.
+    Residual(GenerationNo),
     /// Something of the item's evidence; of a metadata field of the same name where there is none.
     Evidence(Piece, Option<FieldNo>),
     /// Who made a derived value, from what and when.
@@ -156,6 +158,7 @@ impl<'a> Scope<'a> {
             Source::Field(number) => fields.get(number as usize).map_or("?", |field| &field.name),
             Source::Sid(_) => "sid",
             Source::Embedding(_) => "embedding",
+            Source::Residual(_) => "residual",
             Source::Evidence(piece, _) => piece.name(),
             Source::Provenance(_) => "provenance",
             Source::Stale(_) => "stale",
@@ -220,6 +223,14 @@ impl<'a> Scope<'a> {
     pub(crate) fn sid(&mut self, codebook: Option<&str>, ordinal: Option<u32>) -> Result<Expr> {
         let generation = self.catalog.generation(codebook, ordinal)?;
         Ok(self.source(Source::Sid(generation.number)))
+    }
+
+    /// How far items lie from what a SID stands for, where the expression is the SID of a generation.
+    pub(crate) fn residual(&mut self, sid: &Expr) -> Option<Expr> {
+        let Expr::Source(at) = sid else { return None };
+        let Some(Source::Sid(generation)) = self.sources.get(*at) else { return None };
+        let source = Source::Residual(*generation);
+        Some(self.source(source))
     }
 
     /// A piece of evidence by name. A metadata field of the same name and another type, or of a kind of which there

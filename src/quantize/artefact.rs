@@ -96,6 +96,11 @@ impl Artefact {
         self.suffix = suffix;
     }
 
+    /// Numbers the codes of a level anew: `order` has the new number of each.
+    pub(crate) fn permute(&mut self, level: usize, order: &[u16]) {
+        self.stack.permute(level, order);
+    }
+
     /// The codeword of a code, in the latent space.
     pub(crate) fn code_vector(&self, level: usize, code: u16) -> &[f32] {
         let at = code as usize * self.latent_dim();

@@ -7,12 +7,13 @@
 //! the free ones. A group with more items than the level has codes cannot be made unique; then the whole
 //! codebook gets a suffix level instead, so that all its SIDs have one length.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use pathfinding::kuhn_munkres::kuhn_munkres_min;
 use pathfinding::matrix::Matrix;
 use serde::{Deserialize, Serialize};
 
+use super::align::Kept;
 use super::{Artefact, Vectors, sinkhorn};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::progress::Progress;
@@ -63,15 +64,26 @@ pub(crate) fn resolve(
     native: &[u16],
     progress: &Progress,
 ) -> Result<Repaired> {
+    resolve_keeping(artefact, vectors, native, &Kept::default(), progress)
+}
+
+/// As `resolve`, but of the items with equal codes the one that had them before keeps them.
+pub(crate) fn resolve_keeping(
+    artefact: &Artefact,
+    vectors: &Vectors<'_>,
+    native: &[u16],
+    kept: &Kept,
+    progress: &Progress,
+) -> Result<Repaired> {
     match artefact.collisions() {
         Collisions::Allow => {
             Ok(Repaired { codes: native.to_vec(), suffix: None, moved: 0, greedy_groups: 0 })
         }
-        Collisions::Suffix => suffixed(artefact.levels(), native),
+        Collisions::Suffix => suffixed(artefact.levels(), native, kept),
         Collisions::Sinkhorn => sinkhorn::resolve(artefact, vectors, native, progress),
-        Collisions::Reassign => match reassigned(artefact, vectors, native, progress)? {
+        Collisions::Reassign => match reassigned(artefact, vectors, native, kept, progress)? {
             Some(repaired) => Ok(repaired),
-            None => suffixed(artefact.levels(), native),
+            None => suffixed(artefact.levels(), native, kept),
         },
     }
 }
@@ -85,7 +97,7 @@ pub(super) fn groups(codes: &[u16], levels: usize, depth: usize) -> Vec<Vec<usiz
 }
 
 /// Adds the suffix level.
-fn suffixed(levels: usize, native: &[u16]) -> Result<Repaired> {
+fn suffixed(levels: usize, native: &[u16], kept: &Kept) -> Result<Repaired> {
     let buckets = groups(native, levels, levels);
     let largest = buckets.iter().map(Vec::len).max().unwrap_or(0);
     if largest > super::artefact::MAX_CODES {
@@ -99,11 +111,23 @@ fn suffixed(levels: usize, native: &[u16]) -> Result<Repaired> {
     let mut codes: Vec<u16> =
         native.chunks_exact(levels).flat_map(|codes| codes.iter().copied().chain([0])).collect();
     for bucket in buckets {
-        for (ordinal, row) in bucket.iter().enumerate() {
-            codes[row * (levels + 1) + levels] = ordinal as u16;
+        for (row, ordinal) in bucket.iter().zip(ordinals(&bucket, suffix, kept)) {
+            codes[row * (levels + 1) + levels] = ordinal;
         }
     }
     Ok(Repaired { codes, suffix: Some(suffix), moved: 0, greedy_groups: 0 })
+}
+
+/// The codes of the suffix level of items with equal codes: the ones they had before, else the lowest free ones.
+fn ordinals(bucket: &[usize], size: usize, kept: &Kept) -> Vec<u16> {
+    let mut taken = HashSet::new();
+    let mut had = |row: &usize| {
+        kept.suffix(*row).filter(|code| usize::from(*code) < size && taken.insert(*code))
+    };
+    let had: Vec<Option<u16>> = bucket.iter().map(&mut had).collect();
+    let mut free = (0..size as u32).map(|code| code as u16).filter(|code| !taken.contains(code));
+    // The level has at least twice as many codes as the bucket has items.
+    had.into_iter().map(|code| code.or_else(|| free.next()).unwrap_or_default()).collect()
 }
 
 /// Gives codes of the last level out anew; `None` where a group has more items than codes.
@@ -111,6 +135,7 @@ fn reassigned(
     artefact: &Artefact,
     vectors: &Vectors<'_>,
     native: &[u16],
+    kept: &Kept,
     progress: &Progress,
 ) -> Result<Option<Repaired>> {
     let levels = artefact.levels();
@@ -132,8 +157,13 @@ fn reassigned(
         for code in &old {
             holders[*code as usize] += 1;
         }
+        // An item that had its codes before keeps them, so nobody else may.
+        let mut held = vec![false; size];
+        let keeps =
+            |at: usize| kept.is(rows[at]) && !std::mem::replace(&mut held[old[at] as usize], true);
+        let keeping: Vec<bool> = (0..rows.len()).map(keeps).collect();
         let colliding: Vec<usize> =
-            (0..rows.len()).filter(|at| holders[old[*at] as usize] > 1).collect();
+            (0..rows.len()).filter(|at| holders[old[*at] as usize] > 1 && !keeping[*at]).collect();
         if colliding.is_empty() {
             continue;
         }
@@ -149,10 +179,10 @@ fn reassigned(
         let free: Vec<u16> =
             (0..size).filter(|code| holders[*code] == 0).map(|code| code as u16).collect();
         let new = if colliding.len() <= MAX_EXACT {
-            exact(&own, &free, &distances)
+            exact(&own, &held, &free, &distances)
         } else {
             repaired.greedy_groups += 1;
-            greedy(&own, free, &distances)
+            greedy(&own, &held, free, &distances)
         };
         for ((at, own), new) in colliding.iter().zip(own).zip(new) {
             repaired.codes[rows[*at] * levels + levels - 1] = new;
@@ -162,10 +192,10 @@ fn reassigned(
     Ok(Some(repaired))
 }
 
-/// The assignment of fewest moves, then of least distortion. `own` is the code of each item, `free` the codes
-/// without an item, `distances` those of each item to all codes.
-fn exact(own: &[u16], free: &[u16], distances: &[Vec<f32>]) -> Vec<u16> {
-    let mut kept = own.to_vec();
+/// The assignment of fewest moves, then of least distortion. `own` is the code of each item, `held` tells codes that
+/// another item keeps, `free` are the codes without an item, `distances` those of each item to all codes.
+fn exact(own: &[u16], held: &[bool], free: &[u16], distances: &[Vec<f32>]) -> Vec<u16> {
+    let mut kept: Vec<u16> = own.iter().copied().filter(|code| !held[*code as usize]).collect();
     kept.sort_unstable();
     kept.dedup();
     let columns: Vec<u16> = kept.iter().chain(free).copied().collect();
@@ -186,10 +216,10 @@ fn exact(own: &[u16], free: &[u16], distances: &[Vec<f32>]) -> Vec<u16> {
 }
 
 /// The nearest item keeps each code; the others take the nearest free one, the farthest from their own first.
-fn greedy(own: &[u16], mut free: Vec<u16>, distances: &[Vec<f32>]) -> Vec<u16> {
+fn greedy(own: &[u16], held: &[bool], mut free: Vec<u16>, distances: &[Vec<f32>]) -> Vec<u16> {
     let to_own = |item: usize| distances[item][own[item] as usize];
     let mut keeper: HashMap<u16, usize> = HashMap::new();
-    for (item, code) in own.iter().enumerate() {
+    for (item, code) in own.iter().enumerate().filter(|(_, code)| !held[**code as usize]) {
         let kept = keeper.entry(*code).or_insert(item);
         if to_own(item) < to_own(*kept) {
             *kept = item;
@@ -324,13 +354,13 @@ mod tests {
             let distances: Vec<Vec<f32>> =
                 cells.chunks(6).take(own.len()).map(|row| row.iter().map(|x| f32::from(*x)).collect()).collect();
             let free: Vec<u16> = (0..6).filter(|code| !own.contains(code)).collect();
-            let new = exact(&own, &free, &distances);
+            let new = exact(&own, &[false; 6], &free, &distances);
             prop_assert_eq!(new.iter().collect::<HashSet<_>>().len(), new.len());
             let (moved, distortion) = cost(&own, &new, &distances);
             let (fewest, least) = best(&own, &distances, &mut Vec::new());
             prop_assert_eq!(moved, fewest);
             prop_assert!((distortion - least).abs() < 1e-3, "{} {}", distortion, least);
-            let quick = greedy(&own, free, &distances);
+            let quick = greedy(&own, &[false; 6], free, &distances);
             prop_assert_eq!(quick.iter().collect::<HashSet<_>>().len(), quick.len());
             prop_assert_eq!(cost(&own, &quick, &distances).0, fewest);
         }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::align::Aligned;
 use super::collide::Repaired;
+use super::usage::{Behaviour, Capacity, Themes, Usage};
 use super::{Artefact, Vectors};
 use crate::error::Result;
 use crate::progress::Progress;
@@ -29,6 +31,30 @@ pub(crate) struct Health {
     pub(crate) suffix: bool,
     /// Prefix groups that were too large to repair with the fewest moves, and were repaired greedily.
     pub(crate) greedy_groups: usize,
+    /// SIDs by the number of items that have them.
+    #[serde(default)]
+    pub(crate) histogram: Vec<Band>,
+    /// The same of the nearest codes.
+    #[serde(default)]
+    pub(crate) native_histogram: Vec<Band>,
+    /// How far the vectors lie from what their SIDs stand for.
+    #[serde(default)]
+    pub(crate) residual: Option<Percentiles>,
+    /// Whether items that follow each other share prefixes.
+    #[serde(default)]
+    pub(crate) behaviour: Option<Behaviour>,
+    /// Whether prefixes and categories agree.
+    #[serde(default)]
+    pub(crate) themes: Option<Themes>,
+    /// The room that often used items have, and the others.
+    #[serde(default)]
+    pub(crate) capacity: Option<Capacity>,
+    /// How much of an old generation was kept, where it was built near one.
+    #[serde(default)]
+    pub(crate) aligned: Option<Aligned>,
+    /// Numbers of items from here on came after the build; none in health of an older release.
+    #[serde(default)]
+    pub(crate) bound: Option<u64>,
 }
 
 /// The figures of one level, over the final codes.
@@ -46,6 +72,49 @@ pub(crate) struct Level {
     pub(crate) gini: f64,
     /// Relative squared error after this level, from the nearest codes; absent for the suffix level.
     pub(crate) error: Option<f64>,
+    /// Different prefixes that end here.
+    #[serde(default)]
+    pub(crate) prefixes: usize,
+    /// How many of them the prefixes one level above have each.
+    #[serde(default)]
+    pub(crate) fan_out: Option<FanOut>,
+}
+
+/// How many children prefixes have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FanOut {
+    /// On average.
+    pub(crate) mean: f64,
+    /// In the middle.
+    pub(crate) median: f64,
+    /// At most.
+    pub(crate) most: usize,
+}
+
+/// SIDs with about as many items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Band {
+    /// The least items of such a SID.
+    pub(crate) least: usize,
+    /// The most.
+    pub(crate) most: usize,
+    /// SIDs.
+    pub(crate) sids: usize,
+    /// Items.
+    pub(crate) items: usize,
+}
+
+/// How far vectors lie from what their SIDs stand for: the length of the difference, relative to the vector's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Percentiles {
+    /// Half of the vectors lie no farther.
+    pub(crate) p50: f64,
+    /// Nine in ten.
+    pub(crate) p90: f64,
+    /// Nineteen in twenty.
+    pub(crate) p95: f64,
+    /// All but one in a hundred.
+    pub(crate) p99: f64,
 }
 
 /// Items that share their codes with another.
@@ -72,35 +141,99 @@ pub(crate) fn measure(
     let sizes = artefact.sid_sizes();
     let native_errors = errors(artefact, vectors, native, trained, progress)?;
     let final_errors = errors(artefact, vectors, &repaired.codes, sizes.len(), progress)?;
-    let level = |(level, size): (usize, &usize)| {
-        let codes = repaired.codes.iter().skip(level).step_by(sizes.len());
-        Level { error: native_errors.get(level).copied(), ..use_of(codes, *size) }
-    };
+    let mut health = of_codes(&sizes, &repaired.codes);
+    for (level, error) in health.levels.iter_mut().zip(native_errors) {
+        level.error = Some(error);
+    }
     Ok(Health {
-        items: vectors.len(),
-        levels: sizes.iter().enumerate().map(level).collect(),
-        error: final_errors.last().copied(),
+        error: final_errors.last().copied().or(Some(0.0)),
         native: buckets(native, trained),
-        repaired: buckets(&repaired.codes, sizes.len()),
+        native_histogram: histogram(native, trained),
+        residual: residuals(artefact, vectors, &repaired.codes, progress)?,
         moved: repaired.moved,
         suffix: repaired.suffix.is_some(),
         greedy_groups: repaired.greedy_groups,
+        ..health
     })
 }
 
-/// Measures SIDs of which nothing but the codes is known; rows of `codes` are as wide as there are sizes.
-pub(crate) fn measure_codes(sizes: &[usize], codes: &[u16]) -> Health {
+/// Measures codes alone, as those that came without codewords: row-major, with as many codes a row as there are
+/// `sizes`, each the number of codes of a level. `observe` adds what is known of the items.
+pub(crate) fn of_codes(sizes: &[usize], codes: &[u16]) -> Health {
+    let width = sizes.len().max(1);
     let level = |(level, size): (usize, &usize)| {
-        use_of(codes.iter().skip(level).step_by(sizes.len()), *size)
+        let (prefixes, fan_out) = fan_out(codes, width, level);
+        let used = use_of(codes.iter().skip(level).step_by(width), *size);
+        Level { prefixes, fan_out, ..used }
     };
-    let shared = buckets(codes, sizes.len());
     Health {
-        items: codes.len() / sizes.len(),
+        items: codes.len() / width,
         levels: sizes.iter().enumerate().map(level).collect(),
-        native: shared,
-        repaired: shared,
+        native: buckets(codes, width),
+        repaired: buckets(codes, width),
+        histogram: histogram(codes, width),
         ..Health::default()
     }
+}
+
+impl Health {
+    /// Adds what users do and what the catalogue says, beside the final codes, row-major.
+    pub(crate) fn observe(
+        &mut self,
+        codes: &[u16],
+        usage: &Usage,
+        progress: &Progress,
+    ) -> Result<()> {
+        let width = self.levels.len().max(1);
+        progress.stage("measuring", 3);
+        self.behaviour = usage.behaviour(codes, width);
+        progress.advance(1);
+        progress.check()?;
+        self.themes = usage.themes(codes, width, progress)?;
+        progress.advance(1);
+        self.capacity = usage.capacity(codes, width);
+        Ok(())
+    }
+}
+
+/// The length of the difference between a vector and what its codes stand for, relative to the vector's length; nothing
+/// of a vector without length.
+pub(crate) fn relative_residual(artefact: &Artefact, vector: &[f32], codes: &[u16]) -> Option<f64> {
+    let trained = artefact.levels();
+    if codes.len() < trained || vector.len() != artefact.dim() {
+        return None;
+    }
+    let known = artefact.reconstruct(&codes[..trained]);
+    let gap: f64 = vector.iter().zip(&known).map(|(x, y)| f64::from(x - y).powi(2)).sum();
+    let energy = square(vector);
+    (energy > 0.0).then(|| (gap / energy).sqrt())
+}
+
+fn residuals(
+    artefact: &Artefact,
+    vectors: &Vectors<'_>,
+    codes: &[u16],
+    progress: &Progress,
+) -> Result<Option<Percentiles>> {
+    let width = artefact.sid_sizes().len();
+    let mut all = Vec::with_capacity(vectors.len());
+    for (row, codes) in codes.chunks_exact(width).enumerate() {
+        if row % 1024 == 0 {
+            progress.check()?;
+        }
+        all.extend(relative_residual(artefact, vectors.row(row), codes));
+    }
+    all.sort_by(f64::total_cmp);
+    // The smallest value that at least so many per cent do not exceed.
+    let at =
+        |percent: usize| all.get((all.len() * percent).div_ceil(100).saturating_sub(1)).copied();
+    let percentiles = |p50| Percentiles {
+        p50,
+        p90: at(90).unwrap_or(p50),
+        p95: at(95).unwrap_or(p50),
+        p99: at(99).unwrap_or(p50),
+    };
+    Ok(at(50).map(percentiles))
 }
 
 /// Rows whose reconstructions are held at a time.
@@ -222,8 +355,42 @@ fn buckets(codes: &[u16], width: usize) -> Buckets {
     }
 }
 
+/// The different prefixes that end at a level, and how many of them those one level above have.
+fn fan_out(codes: &[u16], width: usize, level: usize) -> (usize, Option<FanOut>) {
+    let mut prefixes: Vec<&[u16]> = codes.chunks_exact(width).map(|row| &row[..=level]).collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    let mut children: Vec<usize> =
+        prefixes.chunk_by(|a, b| a[..level] == b[..level]).map(<[&[u16]]>::len).collect();
+    children.sort_unstable();
+    let middle = |at: usize| children.get(at).copied().unwrap_or(0) as f64;
+    let fan_out = children.last().map(|most| FanOut {
+        mean: prefixes.len() as f64 / children.len() as f64,
+        median: f64::midpoint(middle((children.len() - 1) / 2), middle(children.len() / 2)),
+        most: *most,
+    });
+    (prefixes.len(), fan_out)
+}
+
+/// SIDs by the number of their items: 1, 2, 3 to 4, 5 to 8 and so on.
+fn histogram(codes: &[u16], width: usize) -> Vec<Band> {
+    let mut counts: HashMap<&[u16], usize> = HashMap::new();
+    codes.chunks_exact(width).for_each(|codes| *counts.entry(codes).or_default() += 1);
+    let mut bands: std::collections::BTreeMap<usize, Band> = std::collections::BTreeMap::new();
+    for count in counts.into_values() {
+        let most = count.next_power_of_two();
+        let least = if most > 1 { most / 2 + 1 } else { 1 };
+        let band = bands.entry(most).or_insert(Band { least, most, ..Band::default() });
+        band.sids += 1;
+        band.items += count;
+    }
+    bands.into_values().collect()
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     #[test]
@@ -242,5 +409,40 @@ mod tests {
         let found = buckets(&[1, 1, 1, 2, 1, 1, 3, 3, 1, 1], 2);
         assert_eq!((found.items, found.largest), (3, 3));
         assert!((found.share - 0.6).abs() < 1e-9);
+    }
+
+    #[test]
+    fn children_of_prefixes() {
+        let codes = [0, 0, 0, 1, 0, 1, 2, 3, 2, 4, 2, 5];
+        let (prefixes, root) = fan_out(&codes, 2, 0);
+        assert_eq!((prefixes, root), (2, Some(FanOut { mean: 2.0, median: 2.0, most: 2 })));
+        let (prefixes, below) = fan_out(&codes, 2, 1);
+        assert_eq!((prefixes, below), (5, Some(FanOut { mean: 2.5, median: 2.5, most: 3 })));
+        assert_eq!(fan_out(&[], 2, 1), (0, None));
+    }
+
+    #[test]
+    fn sids_by_their_items() {
+        let codes = [1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 5];
+        let bands: Vec<[usize; 4]> =
+            histogram(&codes, 1).iter().map(|b| [b.least, b.most, b.sids, b.items]).collect();
+        assert_eq!(bands, [[1, 1, 1, 1], [2, 2, 1, 2], [3, 4, 2, 7], [5, 8, 1, 5]]);
+    }
+
+    #[test]
+    fn health_of_an_older_release_is_read() {
+        let old = r#"{"items":2,"levels":[{"codes":2,"used":1,"dead":1,"perplexity":1.0,"gini":0.5,"error":0.1}],
+            "error":0.1,"native":{"items":2,"share":1.0,"largest":2},"repaired":{"items":0,"share":0.0,"largest":1},
+            "moved":1,"suffix":false,"greedy_groups":0}"#;
+        let health: Health = serde_json::from_str(old).unwrap();
+        assert_eq!((health.error, health.residual, health.bound), (Some(0.1), None, None));
+    }
+
+    #[test]
+    fn codes_without_codewords() {
+        let health = of_codes(&[3, 2], &[0, 0, 0, 1, 2, 0, 2, 0]);
+        assert_eq!((health.items, health.error, health.repaired.items), (4, None, 2));
+        assert_eq!((health.levels[0].used, health.levels[1].prefixes), (2, 3));
+        assert_eq!(of_codes(&[3, 2], &[]).items, 0);
     }
 }

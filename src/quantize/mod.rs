@@ -1,10 +1,13 @@
 //! Quantizers: vectors to Semantic IDs. One file for each kind, one line for each in `KINDS`.
 //!
 //! The route of a build: `Kind::fit` trains the codebooks (`kmeans.rs` and `residual.rs` do the work, `trainer.rs`
-//! that of the kinds that learn a latent space), `Artefact::assign` gives every vector its codes, `collide::resolve`
-//! makes them unique, `health.rs` says how good the result is. `build` walks it whole. An item that comes later goes
-//! through `collide::place`.
+//! that of the kinds that learn a latent space), `Artefact::assign` gives every vector its codes, `align.rs` brings
+//! them near those of an old generation where that is wanted, `collide::resolve` makes them unique, `health.rs` says
+//! how good the result is (`agreement.rs` and `usage.rs` beside other groupings, histories and categories). `build`
+//! walks it whole. An item that comes later goes through `collide::place`.
 
+pub(crate) mod agreement;
+pub(crate) mod align;
 mod artefact;
 mod balance;
 mod coder;
@@ -23,9 +26,11 @@ mod seeding;
 mod sinkhorn;
 mod stored;
 mod trainer;
+pub(crate) mod usage;
 
 use serde_json::{Map, Value as Json};
 
+pub(crate) use align::Target;
 pub(crate) use artefact::Artefact;
 pub(crate) use collide::{Collisions, place};
 pub(crate) use health::Health;
@@ -154,19 +159,35 @@ pub(crate) struct Built {
     pub(crate) health: Health,
 }
 
-/// Trains, assigns, resolves collisions and measures. Resumes from the checkpoint where it holds a trained
+/// Trains, assigns, brings near the old codes of `target` where there is one, resolves collisions and measures. Resumes from the checkpoint where it holds a trained
 /// level of the same configuration and vectors.
 pub(crate) fn build(
     kind: &Kind,
     config: &Json,
     input: &Input<'_>,
+    target: Option<&Target<'_>>,
     progress: &Progress,
     checkpoint: &dyn Checkpoint,
 ) -> Result<Built> {
     let vectors = &input.vectors;
     let mut artefact = (kind.fit)(config, input, progress, checkpoint)?;
-    let native = artefact.assign(vectors, progress)?;
-    let repaired = collide::resolve(&artefact, vectors, &native, progress)?;
+    let mut native = artefact.assign(vectors, progress)?;
+    let mut repaired = match target {
+        None => collide::resolve(&artefact, vectors, &native, progress)?,
+        Some(target) => {
+            let (wanted, kept) = align::align(&mut artefact, vectors, native, target, progress)?;
+            native = artefact.assign(vectors, progress)?;
+            collide::resolve_keeping(&artefact, vectors, &wanted, &kept, progress)?
+        }
+    };
+    if target.is_some() {
+        // Not only the repair moved items from the code nearest to them.
+        let rows =
+            repaired.codes.chunks_exact(artefact.levels() + usize::from(repaired.suffix.is_some()));
+        let nearest = native.chunks_exact(artefact.levels());
+        repaired.moved =
+            rows.zip(nearest).filter(|(codes, nearest)| !codes.starts_with(nearest)).count();
+    }
     artefact.set_suffix(repaired.suffix);
     let health = health::measure(&artefact, vectors, &native, &repaired, progress)?;
     Ok(Built { artefact, codes: repaired.codes, health })
@@ -185,6 +206,17 @@ mod tests {
 
     use super::*;
     use crate::progress::Unsaved;
+
+    /// A build that is near no other.
+    fn build(
+        kind: &Kind,
+        config: &Json,
+        input: &Input<'_>,
+        progress: &Progress,
+        checkpoint: &dyn Checkpoint,
+    ) -> Result<Built> {
+        super::build(kind, config, input, None, progress, checkpoint)
+    }
 
     /// A checkpoint in memory that stops the work after a number of saves.
     #[derive(Default)]

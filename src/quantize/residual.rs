@@ -130,6 +130,19 @@ impl Stack {
         &self.levels[level].codebook
     }
 
+    /// Numbers the codes of a level anew: `order` has the new number of each.
+    pub(crate) fn permute(&mut self, level: usize, order: &[u16]) {
+        let level = &mut self.levels[level];
+        let (codebook, bias) = (level.codebook.clone(), level.bias.clone());
+        for (centre, to) in codebook.chunks_exact(self.dim).zip(order) {
+            let at = usize::from(*to) * self.dim;
+            level.codebook[at..at + self.dim].copy_from_slice(centre);
+        }
+        for (bias, to) in bias.into_iter().zip(order) {
+            level.bias[usize::from(*to)] = bias;
+        }
+    }
+
     /// The nearest code at each level for every vector, row-major.
     pub(crate) fn assign(&self, vectors: &Vectors<'_>, progress: &Progress) -> Result<Vec<u16>> {
         let levels = self.levels();

@@ -269,10 +269,9 @@ fn rewards_sharpen_what_was_taught() {
         if options["rollout"] == "sample" {
             assert!(mean(last, "reward") > mean(first, "reward") + 0.05, "{options}: {report:?}");
         }
-        assert!(
-            report.curve[0].figures["kl"].abs() < 1e-6,
-            "nothing has moved before the first step"
-        );
+        if options["updates"].is_null() {
+            assert!(report.curve[0].figures["kl"].abs() < 1e-6, "nothing has moved yet");
+        }
         assert!(mean(last, "kl") > 0.0);
     }
 }

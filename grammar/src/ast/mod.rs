@@ -39,6 +39,8 @@ pub enum Statement {
     PublishCodebook(GenerationOf),
     /// `DROP CODEBOOK name [GENERATION n]`
     DropCodebook(GenerationOf),
+    /// `DROP CODEBOOK name UNUSED [KEEP n]`
+    DropUnused(DropUnused),
     /// `CREATE POLICY name USING kind [ON CODEBOOK name] [WITH (…)]`
     CreatePolicy(CreatePolicy),
     /// `TRAIN POLICY name [USING objective] [WITH (…)] [IN BACKGROUND]`
@@ -55,6 +57,8 @@ pub enum Statement {
     Evaluate(Evaluate),
     /// `COMPARE LABELS WITH 'file' [WITH (…)]`
     CompareLabels(CompareLabels),
+    /// `COMPARE CODEBOOK a [GENERATION n] WITH b [GENERATION m] [WHERE …] [WITH (…)]`
+    CompareCodebooks(CompareCodebooks),
     /// `EXPLAIN [ANALYZE] statement`
     Explain(Explain),
     /// `SHOW JOBS` and its like
@@ -295,6 +299,15 @@ pub struct GenerationOf {
     pub generation: Option<Spanned<u64>>,
 }
 
+/// `DROP CODEBOOK … UNUSED`: the generations that nothing needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DropUnused {
+    /// The codebook.
+    pub codebook: Name,
+    /// `KEEP n`: the newest of them stay.
+    pub keep: Option<Spanned<u64>>,
+}
+
 /// `CREATE POLICY …`
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreatePolicy {
@@ -378,6 +391,19 @@ pub struct Evaluate {
 pub struct CompareLabels {
     /// The file of labels given by hand.
     pub file: Spanned<Operand>,
+    /// `WITH (…)`
+    pub with: Vec<WithOption>,
+}
+
+/// `COMPARE CODEBOOK …`: the codes that two codebooks, or two generations of one, give the same items.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CompareCodebooks {
+    /// The one.
+    pub left: GenerationOf,
+    /// The other.
+    pub right: GenerationOf,
+    /// `WHERE …`
+    pub filter: Option<Spanned<Expr>>,
     /// `WITH (…)`
     pub with: Vec<WithOption>,
 }

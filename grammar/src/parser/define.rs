@@ -4,9 +4,9 @@ use nom::Parser;
 use nom::combinator::{cut, opt};
 use nom::sequence::preceded;
 
-use crate::ast::{CreateCodebook, CreateModel, CreatePolicy, Statement};
+use crate::ast::{CreateCodebook, CreateModel, CreatePolicy, DropUnused, GenerationOf, Statement};
 use crate::error::Expected;
-use crate::parser::primitive::{Parsed, keyword, keywords, name, with_options};
+use crate::parser::primitive::{Parsed, clause, keyword, keywords, name, natural, with_options};
 use crate::parser::rebuild::generation_of;
 use crate::token::Tokens;
 
@@ -35,7 +35,16 @@ pub(super) fn create_model(input: Tokens<'_>) -> Parsed<'_, Statement> {
 }
 
 pub(super) fn drop_codebook(input: Tokens<'_>) -> Parsed<'_, Statement> {
-    generation_of.map(Statement::DropCodebook).parse(input)
+    let (rest, of) = generation_of(input)?;
+    let GenerationOf { codebook, generation: None } = &of else {
+        return Ok((rest, Statement::DropCodebook(of)));
+    };
+    let (rest, unused) = opt(keyword("UNUSED")).parse(rest)?;
+    if unused.is_none() {
+        return Ok((rest, Statement::DropCodebook(of)));
+    }
+    let (rest, keep) = clause("KEEP", natural).parse(rest)?;
+    Ok((rest, Statement::DropUnused(DropUnused { codebook: codebook.clone(), keep })))
 }
 
 pub(super) fn drop_policy(input: Tokens<'_>) -> Parsed<'_, Statement> {

@@ -104,7 +104,7 @@ const FORMS: &[Form] = &[
     },
     Form {
         words: &["DROP", "CODEBOOK"],
-        text: "DROP CODEBOOK name [GENERATION n]",
+        text: "DROP CODEBOOK name [GENERATION n | UNUSED [KEEP n]]",
         parse: define::drop_codebook,
     },
     Form { words: &["DROP", "POLICY"], text: "DROP POLICY name", parse: define::drop_policy },
@@ -130,6 +130,12 @@ const FORMS: &[Form] = &[
         words: &["COMPARE", "LABELS"],
         text: "COMPARE LABELS WITH 'file' [WITH (option = value, …)]",
         parse: compare::labels,
+    },
+    Form {
+        words: &["COMPARE", "CODEBOOK"],
+        text: "COMPARE CODEBOOK name [GENERATION n] WITH name [GENERATION n] [WHERE condition] \
+               [WITH (option = value, …)]",
+        parse: compare::codebooks,
     },
     Form { words: &["EXPLAIN"], text: "EXPLAIN [ANALYZE] statement", parse: select::explain },
     Form {

@@ -223,6 +223,7 @@ impl Display for Statement {
             }
             Statement::PublishCodebook(of) => write!(f, "PUBLISH CODEBOOK {of}"),
             Statement::DropCodebook(of) => write!(f, "DROP CODEBOOK {of}"),
+            Statement::DropUnused(unused) => write!(f, "DROP CODEBOOK {unused}"),
             Statement::CreatePolicy(create) => write!(f, "{create}"),
             Statement::TrainPolicy(train) => {
                 write!(f, "TRAIN POLICY {}", name(&train.name))?;
@@ -245,6 +246,7 @@ impl Display for Statement {
                 write!(f, "COMPARE LABELS WITH {}", compare.file.node)?;
                 with(f, &compare.with)
             }
+            Statement::CompareCodebooks(compare) => write!(f, "COMPARE CODEBOOK {compare}"),
             Statement::Explain(explain) => {
                 f.write_str(if explain.analyze { "EXPLAIN ANALYZE " } else { "EXPLAIN " })?;
                 write!(f, "{}", explain.statement)
@@ -315,6 +317,21 @@ impl Display for CreateCodebook {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (codebook, kind, space) = (name(&self.name), name(&self.using), name(&self.on));
         write!(f, "CREATE CODEBOOK {codebook} USING {kind} ON {space}")?;
+        with(f, &self.with)
+    }
+}
+
+impl Display for DropUnused {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} UNUSED", name(&self.codebook))?;
+        clause(f, "KEEP", self.keep.as_ref().map(|keep| keep.node))
+    }
+}
+
+impl Display for CompareCodebooks {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} WITH {}", self.left, self.right)?;
+        filter(f, self.filter.as_ref())?;
         with(f, &self.with)
     }
 }

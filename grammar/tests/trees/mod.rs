@@ -237,6 +237,8 @@ fn define() -> BoxedStrategy<Statement> {
         }),
         generation_of().prop_map(Statement::PublishCodebook),
         generation_of().prop_map(Statement::DropCodebook),
+        (name(), of(any::<u64>().prop_map(at)))
+            .prop_map(|(codebook, keep)| Statement::DropUnused(DropUnused { codebook, keep })),
         name().prop_map(Statement::DropPolicy),
         (name(), name(), with()).prop_map(|(name, using, with)| {
             Statement::CreateModel(CreateModel { name, using, with })
@@ -269,6 +271,11 @@ fn ask() -> BoxedStrategy<Statement> {
         ),
         (file(), with())
             .prop_map(|(file, with)| { Statement::CompareLabels(CompareLabels { file, with }) }),
+        (generation_of(), generation_of(), of(expr()), with()).prop_map(
+            |(left, right, filter, with)| {
+                Statement::CompareCodebooks(CompareCodebooks { left, right, filter, with })
+            }
+        ),
     ]
     .boxed()
 }

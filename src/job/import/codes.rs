@@ -17,10 +17,11 @@ use super::tokens::{bad, codes_of};
 use super::{Faults, Spec, at, each_record, id_of};
 use crate::clock::now_ms;
 use crate::count::{counted, grouped};
+use crate::derive::usage::health_of_codes;
 use crate::error::{Error, Result};
 use crate::format::{self, Record};
 use crate::progress::Progress;
-use crate::quantize::health::measure_codes;
+use crate::quantize::Health;
 use crate::schema;
 use crate::value::Sid;
 
@@ -147,7 +148,10 @@ pub(super) fn import(
     }
     check_ids(spec, options, &unknown, placed.len())?;
     progress.stage("writing the generation", 0);
-    let generation = store(write, spec, (options, &padding), &sizes, placed)?;
+    let numbers: Vec<ItemNo> = placed.iter().map(|(number, _)| *number).collect();
+    let codes: Vec<u16> = placed.iter().flat_map(|(_, sid)| sid.codes().to_vec()).collect();
+    let health = health_of_codes(write, &numbers, &sizes, &codes, progress)?;
+    let generation = store(write, spec, (options, &padding), (&sizes, &health), placed)?;
     let published = codebooks::must(write, &options.codebook)?.published.is_none();
     let publish = options.publish.unwrap_or(published);
     if publish {
@@ -302,7 +306,7 @@ fn store(
     write: &Write,
     spec: &Spec,
     (options, padding): (&Options, &Padding),
-    sizes: &[usize],
+    (sizes, health): (&[usize], &Health),
     placed: Vec<(ItemNo, Sid)>,
 ) -> Result<Generation> {
     let name = &options.codebook;
@@ -320,7 +324,6 @@ fn store(
             },
         )?,
     }
-    let codes: Vec<u16> = placed.iter().flat_map(|(_, sid)| sid.codes().to_vec()).collect();
     let file = spec.file.file_name().unwrap_or_default().to_string_lossy();
     let mut config = json!({ "file": file, "id": options.id.as_deref().unwrap_or("id") });
     if let (Json::Object(config), Json::Object(padding)) = (&mut config, json!(padding))
@@ -336,7 +339,7 @@ fn store(
             config: config.to_string(),
             levels: sizes.len() as u8,
             sizes: sizes.iter().map(|size| *size as u32).collect(),
-            health: serde_json::to_string(&measure_codes(sizes, &codes))?,
+            health: serde_json::to_string(health)?,
             created_ms: now_ms(),
             ..Generation::default()
         },
