@@ -125,7 +125,9 @@ fn column_sums(grad: &Tensor) -> Result<Tensor> {
         grad.par_chunks(CHUNK * width).map(sum).collect()
     })?;
     let mut sum = vec![0f32; width];
-    parts.iter().for_each(|part| add_scaled(&mut sum, 1.0, part));
+    for part in &parts {
+        add_scaled(&mut sum, 1.0, part);
+    }
     Ok(Tensor::from_vec(sum, width, grad.device())?)
 }
 

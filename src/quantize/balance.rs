@@ -103,7 +103,9 @@ fn transport(
         }
         // Only differences count.
         let mean = bias.iter().sum::<f32>() / bias.len() as f32;
-        bias.iter_mut().for_each(|bias| *bias -= mean);
+        for bias in bias.iter_mut() {
+            *bias -= mean;
+        }
     }
     Ok(())
 }
@@ -126,7 +128,9 @@ fn mass(
             let mut mass = vec![0.0f64; codes];
             for row in scratch.chunks_exact_mut(codes) {
                 let least = row.iter().copied().fold(f32::INFINITY, f32::min);
-                row.iter_mut().for_each(|x| *x = ((least - *x) / entropy).exp());
+                for x in row.iter_mut() {
+                    *x = ((least - *x) / entropy).exp();
+                }
                 let scale = 1.0 / row.iter().sum::<f32>();
                 mass.iter_mut().zip(row).for_each(|(mass, x)| *mass += f64::from(*x * scale));
             }

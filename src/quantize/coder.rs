@@ -302,7 +302,9 @@ impl Linear {
             out.iter_mut().zip(row).for_each(|(out, weight)| *out += x * weight);
         }
         if self.relu {
-            out.iter_mut().for_each(|x| *x = x.max(0.0));
+            for x in &mut out {
+                *x = x.max(0.0);
+            }
         }
         out
     }

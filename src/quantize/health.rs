@@ -280,7 +280,9 @@ fn in_latent_space(
         gap(block.data(), &back)
     };
     let width = codes.len() / block.len().max(1);
-    squares.iter_mut().for_each(|total| *total += dropped);
+    for total in squares.iter_mut() {
+        *total += dropped;
+    }
     for (row, codes) in codes.chunks_exact(width.max(1)).enumerate() {
         let mut residual = latent.row(row).to_vec();
         for (level, total) in squares.iter_mut().enumerate() {

@@ -15,6 +15,7 @@ pub(crate) mod collide;
 mod data;
 pub(crate) mod health;
 mod kmeans;
+mod learning;
 mod net;
 mod opq;
 mod residual;

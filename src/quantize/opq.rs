@@ -120,18 +120,16 @@ fn fit(
     let spans = spans(dim, config.levels);
     let mut saved_parts = saved::load(checkpoint, &sign)?.unwrap_or_default().into_iter();
     let saved = saved_parts.next().map(|part| saved::to_floats(&part));
-    let (centre, turn) = match saved.filter(|x| x.len() == vectors.dim() * (dim + 1)) {
-        Some(numbers) => {
-            let (centre, turn) = numbers.split_at(vectors.dim());
-            (centre.to_vec(), DMatrix::from_column_slice(vectors.dim(), dim, turn))
-        }
-        None => {
-            let (centre, turn) =
-                rotation(&config, &Vectors::new(&sample, vectors.dim())?, dim, &spans, progress)?;
-            let part = saved::of_floats(&[centre.as_slice(), turn.as_slice()].concat());
-            saved::save(checkpoint, &sign, &[&part])?;
-            (centre, turn)
-        }
+    let saved = saved.filter(|x| x.len() == vectors.dim() * (dim + 1));
+    let (centre, turn) = if let Some(numbers) = saved {
+        let (centre, turn) = numbers.split_at(vectors.dim());
+        (centre.to_vec(), DMatrix::from_column_slice(vectors.dim(), dim, turn))
+    } else {
+        let (centre, turn) =
+            rotation(&config, &Vectors::new(&sample, vectors.dim())?, dim, &spans, progress)?;
+        let part = saved::of_floats(&[centre.as_slice(), turn.as_slice()].concat());
+        saved::save(checkpoint, &sign, &[&part])?;
+        (centre, turn)
     };
     let coders = coders(&centre, &turn);
     let turned = coders.0.apply_all(&Vectors::new(&sample, vectors.dim())?, progress)?;

@@ -79,7 +79,9 @@ fn balanced(distances: &[Vec<f32>]) -> Vec<u16> {
     for _ in 0..ITERATIONS {
         for row in &mut plan {
             let sum: f64 = row.iter().sum();
-            row.iter_mut().for_each(|x| *x /= sum * rows);
+            for x in row.iter_mut() {
+                *x /= sum * rows;
+            }
         }
         let mut sums = vec![0.0; plan[0].len()];
         for row in &plan {
