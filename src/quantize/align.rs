@@ -7,7 +7,7 @@
 //!    items that have kept all codes above would keep this one too, then how many items share the two codes at all.
 //!    Permuting changes no distance: the codebook is the same up to names.
 //! 2. *Stay.* An item takes the longest prefix of its old codes with which it is still well placed: completed by the
-//!    nearest codes, its squared error must not exceed `1 + slack` times that of its nearest codes. With a slack of 0
+//!    nearest codes, its squared error in the latent space must not exceed `1 + slack` times that of its nearest codes. With a slack of 0
 //!    every item has its nearest codes.
 //! 3. *Repair.* Where several items have the same codes, the one that had them before keeps them (`collide.rs`).
 //!
@@ -168,6 +168,8 @@ fn stay(
     progress: &Progress,
 ) -> Result<()> {
     let levels = artefact.levels();
+    let latent = artefact.encode(vectors, progress)?;
+    let latent = Vectors::new(&latent, artefact.latent_dim())?;
     let rows = codes.par_chunks_mut(levels * BLOCK_ROWS).enumerate();
     rows.try_for_each(|(block, codes)| {
         progress.check()?;
@@ -175,7 +177,7 @@ fn stay(
         let last = (first + BLOCK_ROWS).min(vectors.len());
         for (row, codes) in (first..last).zip(codes.chunks_exact_mut(levels)) {
             if let Some(old) = &target.old[row] {
-                stay_one(artefact, vectors.row(row), codes, old.codes(), target.slack);
+                stay_one(artefact, latent.row(row), codes, old.codes(), target.slack);
             }
         }
         progress.advance((last - first) as u64);
@@ -183,7 +185,8 @@ fn stay(
     })
 }
 
-fn stay_one(artefact: &Artefact, vector: &[f32], codes: &mut [u16], old: &[u16], slack: f64) {
+/// `latent`: the vector of the item, encoded.
+fn stay_one(artefact: &Artefact, latent: &[f32], codes: &mut [u16], old: &[u16], slack: f64) {
     let sizes = artefact.sizes();
     let shared = codes.iter().zip(old).take_while(|(new, old)| new == old).count();
     let possible = old.iter().zip(&sizes).take_while(|(code, size)| usize::from(**code) < **size);
@@ -191,10 +194,10 @@ fn stay_one(artefact: &Artefact, vector: &[f32], codes: &mut [u16], old: &[u16],
     if possible <= shared {
         return;
     }
-    let bound = square(&residual(artefact, vector, codes)) * (1.0 + slack);
+    let bound = square(&residual(artefact, latent, codes)) * (1.0 + slack);
     for length in (shared + 1..=possible).rev() {
         let mut candidate = old[..length].to_vec();
-        let mut left = residual(artefact, vector, &candidate);
+        let mut left = residual(artefact, latent, &candidate);
         for (level, size) in sizes.iter().enumerate().skip(length) {
             let distance = |code: &u16| {
                 let centre = artefact.code_vector(level, *code);
@@ -215,9 +218,9 @@ fn stay_one(artefact: &Artefact, vector: &[f32], codes: &mut [u16], old: &[u16],
     }
 }
 
-/// What is left of a vector after codes of the first levels.
-fn residual(artefact: &Artefact, vector: &[f32], codes: &[u16]) -> Vec<f32> {
-    let mut left = vector.to_vec();
+/// What is left of a latent vector after codes of the first levels.
+fn residual(artefact: &Artefact, latent: &[f32], codes: &[u16]) -> Vec<f32> {
+    let mut left = latent.to_vec();
     for (level, code) in codes.iter().enumerate() {
         let centre = artefact.code_vector(level, *code);
         left.iter_mut().zip(centre).for_each(|(x, c)| *x -= c);

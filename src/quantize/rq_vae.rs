@@ -2,8 +2,8 @@
 //! Rajput et al. 2023), as MiniOneRec configures it.
 //!
 //! The published run takes 10,000 epochs of one batch of 20,480 through layers of 2048, 1024, 512, 256, 128 and 64 units,
-//! a constant rate, codewords by gradient, and vectors as they are. The defaults give codes as good in minutes on two
-//! cores: smaller layers and batches, some hundred epochs on a cosine, codewords by running means with dead codes
+//! a constant rate, codewords by gradient, and vectors as they are. The defaults aim at good codes in minutes on two
+//! cores (how they compare with the published run has not been measured): smaller layers and batches, some hundred epochs on a cosine, codewords by running means with dead codes
 //! reset, and standardised vectors, so that the two parts of the loss are of one size.
 
 use serde::{Deserialize, Serialize};
