@@ -150,7 +150,7 @@ fn usage(facts: &mut Facts, health: &Health) {
             facts.add(
                 format!("{} and level {}", found.field, level_name(at)),
                 format!(
-                    "adjusted mutual information {information}, purity {purity:.3}; {} of {} items",
+                    "adjusted mutual information {information}, purity {purity:.3}; {} categories of {} items",
                     grouped(found.categories as u64),
                     grouped(found.items as u64)
                 ),

@@ -192,7 +192,9 @@ mod tests {
         let most = |centres: &Centres| {
             let mut counts = [0usize; 20];
             let own = centres.nearest(&points, &silent).unwrap();
-            own.iter().for_each(|own| counts[own.code as usize] += 1);
+            for own in &own {
+                counts[own.code as usize] += 1;
+            }
             *counts.iter().max().unwrap()
         };
         let before = most(&Centres::new(&centres, 3));

@@ -138,7 +138,9 @@ fn synthetic(items: usize) -> Vec<f32> {
             .map(|at| centres[centre + at] + 0.7 * noise(&mut random) * scale[at])
             .collect();
         let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
-        row.iter_mut().for_each(|x| *x /= length);
+        for x in row {
+            *x /= length;
+        }
         vectors.append(&mut row);
     }
     vectors
