@@ -138,7 +138,7 @@ fn synthetic(items: usize) -> Vec<f32> {
             .map(|at| centres[centre + at] + 0.7 * noise(&mut random) * scale[at])
             .collect();
         let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
-        for x in row {
+        for x in &mut row {
             *x /= length;
         }
         vectors.append(&mut row);
