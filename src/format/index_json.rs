@@ -93,7 +93,7 @@ impl Members {
         match self.meaning()? {
             Some(byte) if byte == mark => self.take().map(|_| ()),
             Some(byte) => {
-                let (mark, found) = (char::from(mark), char::from(byte).escape_debug());
+                let (mark, found) = (char::from(mark), shown(byte));
                 Err(self.wrong(format!("expected `{mark}`, found `{found}`")))
             }
             None => Err(self.wrong(format!("expected `{}`, found the end", char::from(mark)))),
@@ -162,7 +162,7 @@ impl Members {
     fn end(&mut self) -> Result<Option<Record>> {
         self.take()?;
         if let Some(byte) = self.meaning()? {
-            let found = char::from(byte).escape_debug();
+            let found = shown(byte);
             return Err(self.wrong(format!("`{found}` behind the end of the object")));
         }
         Ok(None)
@@ -254,4 +254,11 @@ impl Writer for IndexWriter {
         self.sink.put(if self.first { b"{}\n" } else { b"\n}\n" })?;
         self.sink.finish()
     }
+}
+
+/// A byte as a message shows it.
+fn shown(byte: u8) -> String {
+    let shown = char::from(byte);
+    // Between backticks a quote needs no escape.
+    if matches!(byte, b'"' | b'\'') { shown.to_string() } else { shown.escape_debug().to_string() }
 }
