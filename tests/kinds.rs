@@ -115,11 +115,18 @@ fn every_quantizer_gives_unique_sids() {
     let (db, _folder) = shop();
     run(&db, "ENRICH items BY text WITH (projection = 'none')");
     for kind in members(&db, "quantizer") {
+        // What makes a kind quick, where it has it: the vectors are long and few.
+        let options = first_column(&rows(&db, &format!("DESCRIBE KIND {kind}")));
+        let quick: String = [("epochs", 2), ("pca", 16)]
+            .iter()
+            .filter(|(name, _)| options.contains(&format!("option {name}")))
+            .map(|(name, value)| format!(", {name} = {value}"))
+            .collect();
         for collisions in ["reassign", "suffix"] {
             run(
                 &db,
                 &format!(
-                    "CREATE CODEBOOK c USING {kind} ON text WITH (levels = 2, codes = 4, collisions = '{collisions}')"
+                    "CREATE CODEBOOK c USING {kind} ON text WITH (levels = 2, codes = 4, collisions = '{collisions}'{quick})"
                 ),
             );
             run(&db, "REBUILD CODEBOOK c");

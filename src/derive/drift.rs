@@ -115,7 +115,8 @@ fn reasons(drift: &Drift, built: usize) -> Vec<String> {
     }
     let changed = drift.added + drift.gone + drift.uncoded;
     if changed as f64 > CHANGED_MARK * built as f64 {
-        let percent = 100.0 * changed as f64 / built.max(1) as f64;
+        let all = built as u64 + drift.added + drift.uncoded;
+        let percent = 100.0 * changed as f64 / all.max(1) as f64;
         reasons.push(format!("{percent:.0} % of the catalogue came, went or has no code"));
     }
     reasons

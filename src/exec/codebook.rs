@@ -26,12 +26,7 @@ pub(super) fn describe(
     facts.add("space", if codebook.space.is_empty() { "none" } else { &codebook.space });
     let Some(generation) = generation else {
         facts.json("option ", &codebook.config)?;
-        let name = &codebook.name;
-        let remedy = match codebook.kind.as_str() {
-            FOREIGN => format!("COPY codes FROM '…' WITH (codebook = '{name}')"),
-            _ => format!("REBUILD CODEBOOK {name}"),
-        };
-        facts.add("generation", format!("none yet; {remedy}"));
+        facts.add("generation", format!("none yet; {}", made_by(codebook)));
         return Ok(facts.0);
     };
     let published = codebook.published == Some(generation.number);
@@ -53,6 +48,15 @@ pub(super) fn describe(
         since(&mut facts, codebook, &found);
     }
     Ok(facts.0)
+}
+
+/// The statement that makes a generation.
+fn made_by(codebook: &Codebook) -> String {
+    let name = &codebook.name;
+    match codebook.kind.as_str() {
+        FOREIGN => format!("COPY codes FROM '…' WITH (codebook = '{name}')"),
+        _ => format!("REBUILD CODEBOOK {name}"),
+    }
 }
 
 fn percent(share: f64) -> String {
@@ -227,9 +231,6 @@ fn since(facts: &mut Facts, codebook: &Codebook, drift: &Drift) {
         );
     }
     if !drift.reasons.is_empty() {
-        facts.add(
-            "advice",
-            format!("REBUILD CODEBOOK {}; {}", codebook.name, drift.reasons.join("; ")),
-        );
+        facts.add("advice", format!("{}; {}", made_by(codebook), drift.reasons.join("; ")));
     }
 }

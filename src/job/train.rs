@@ -66,6 +66,9 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
         Some(start) => serde_json::from_value(start.clone())?,
         None => objective.start,
     };
+    if start == Start::Trained && card.weights.is_none() {
+        return Err(taught(&spec));
+    }
     // What is rewarded stays on the generation that it was taught.
     card.generation = match &card.codebook {
         Some(_) if objective.start == Start::Trained => card.generation,
@@ -78,8 +81,7 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     let device = spec.config.get("device").and_then(Json::as_str).filter(|name| *name != AUTO);
     let device = device.map_or_else(|| context.cache.device(), str::to_owned);
     let mut policy = untrained(&card, &ground, &device, seed)?;
-    if start == Start::Trained {
-        let weights = card.weights.ok_or_else(|| taught(&spec))?;
+    if let (Start::Trained, Some(weights)) = (start, card.weights) {
         policy.load(ground.catalogue(), &bytes(&read, weights)?)?;
     }
     let rewarded = !spec.rewards.is_empty();

@@ -170,15 +170,17 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
         Statement::Verify => Plan::Verify,
         Statement::Compact => Plan::Compact,
         Statement::Backup(file) => Plan::Backup(operand::text(catalog, &file.node, &file.span)?),
-        Statement::Set(option) => {
-            let mut given = operand::options(catalog, std::slice::from_ref(option))?;
-            Plan::Set(given.remove(0))
-        }
+        Statement::Set(option) => set(catalog, option)?,
         Statement::Begin => Plan::Begin,
         Statement::Commit => Plan::Commit,
         Statement::Rollback => Plan::Rollback,
         other => return Err(Error::internal(format!("no meaning for `{other}`"))),
     })
+}
+
+fn set(catalog: &Catalog<'_>, option: &ast::WithOption) -> Result<Plan> {
+    let mut given = operand::options(catalog, std::slice::from_ref(option))?;
+    Ok(Plan::Set(given.remove(0)))
 }
 
 impl Plan {
