@@ -28,7 +28,7 @@ pub(crate) mod train;
 pub(crate) mod write;
 
 pub(crate) use sidql_grammar::ast::Show;
-use sidql_grammar::ast::Statement;
+use sidql_grammar::ast::{self, Statement};
 use sidql_storage::JobNo;
 
 use crate::error::{Error, Result};
