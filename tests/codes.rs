@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use sidql::Database;
+use sidql_storage::{OpenOptions, Store, generations, items, sids};
 
 use crate::support::beside::data;
 use crate::support::toy::{first_column, rows, run};
@@ -271,4 +272,46 @@ fn a_prefix_says_what_it_means() {
     assert!(fact("a183", "brand").contains("OPI"));
     assert!(fact("a183", "child a183.b191").contains("stamping"));
     assert!(fact("a183.b191", "terms").contains("image plate"));
+}
+
+#[test]
+fn the_sid_index_loses_no_item_without_a_sid() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.sidql");
+    let words = ["ball", "tent", "shoe", "lamp", "rope"];
+    let flat = {
+        let db = Database::open(&path).unwrap();
+        for at in 0..40 {
+            let (one, other) = (words[at % 5], words[at / 5 % 5]);
+            run(&db, &format!("INSERT INTO items {{id: 'i{at}', title: '{one} {other} {at}'}}"));
+        }
+        run(&db, "ENRICH items BY text");
+        run(&db, "CREATE CODEBOOK full USING rq_kmeans ON text WITH (levels = 2, codes = 4)");
+        run(&db, "REBUILD CODEBOOK full");
+        first_column(&rows(&db, "SELECT id FROM items NEAR 'i0' LIMIT 3"))
+    };
+    // The nearest item and one that is not among them.
+    {
+        let store = Store::open(&path, &OpenOptions::default()).unwrap();
+        let write = store.write().unwrap();
+        let generation = generations::all(&write).unwrap()[0].number;
+        for id in [flat[0].as_str(), "i39"] {
+            let item = items::number(&write, id).unwrap().unwrap();
+            assert!(sids::remove(&write, generation, item).unwrap().is_some());
+        }
+        write.commit().unwrap();
+    }
+    let db = Database::open(&path).unwrap();
+    for (what, limit) in [("'i0'", 3), ("'i0'", 100), ("TEXT 'tent lamp'", 5)] {
+        let near = format!("SELECT id FROM items NEAR {what} LIMIT {limit}");
+        let exact = first_column(&rows(&db, &near));
+        let whole = format!("{near} WITH (index = 'sid')");
+        assert_eq!(first_column(&rows(&db, &whole)), exact, "{near}");
+        let least = format!("{near} WITH (index = 'sid', nprobe = 1, rerank = 1)");
+        let found = first_column(&rows(&db, &least));
+        assert_eq!(found.len(), exact.len(), "{near}");
+        if what == "'i0'" {
+            assert_eq!(found[0], flat[0]);
+        }
+    }
 }

@@ -8,9 +8,11 @@ use super::row::{Fetch, Known};
 use super::select::{self, Reading};
 use crate::enrich::image::Where;
 use crate::error::{Error, Result};
-use crate::index::flat;
-use crate::plan::near::{Near, Target};
+use crate::index::sid::{Cells, Effort};
+use crate::index::{flat, product};
+use crate::plan::near::{Index, Near, Target};
 use crate::plan::select::Select;
+use crate::quantize::Vectors;
 use crate::value::{Row, Sid};
 
 /// The rows of a NEAR, the nearest first: as many as LIMIT and OFFSET need, whenever so many qualify.
@@ -28,7 +30,12 @@ pub(crate) fn rows(reading: Reading<'_>, plan: &Select, near: &Near) -> Result<V
             let allowed = allowed(reading, plan)?;
             let keep =
                 |item| Some(item) != own && allowed.as_ref().is_none_or(|set| set.contains(item));
-            nearest(reading, &near.space, &vector, wanted, keep)?
+            match &near.index {
+                Index::Flat => nearest(reading, &near.space, &vector, wanted, keep)?,
+                Index::Sid { generation, effort, .. } => {
+                    by_tree(reading, &near.space, *generation, &vector, *effort, keep)?
+                }
+            }
         }
     };
     let fetch = Fetch::new(reading.view, &plan.sources)?;
@@ -104,6 +111,54 @@ fn nearest(
     }
     let found = flat::nearest(&data, vector, wanted, Some(&bits));
     Ok(found.into_iter().map(|(row, score)| (numbers[row as usize], score)).collect())
+}
+
+/// Search over the SID tree: its candidates are compared exactly, and so are items without a SID.
+fn by_tree(
+    reading: Reading<'_>,
+    space: &Space,
+    generation: u32,
+    vector: &[f32],
+    effort: Effort,
+    keep: impl Fn(ItemNo) -> bool,
+) -> Result<Vec<(ItemNo, f32)>> {
+    let index = reading.cache.index(reading.view, generation)?;
+    let Some(artefact) = &index.artefact else {
+        return Err(Error::internal("a codebook without codewords is not searched"));
+    };
+    let (catalogue, view) = (&index.catalogue, reading.view);
+    let mut query = vector.to_vec();
+    // A cosine knows no length, but codewords do: the query gets that of a vector of the space.
+    if let Some(item) = catalogue.items.first()
+        && let Some(other) = embeddings::get(view, space, *item)?
+    {
+        let length = product::dot(&other, &other).sqrt();
+        product::normalise(&mut query);
+        for x in &mut query {
+            *x *= length;
+        }
+    }
+    let latent = artefact.encode(&Vectors::new(&query, query.len())?, reading.progress)?;
+    let codewords = (0..artefact.levels()).map(|level| artefact.stack().codebook(level));
+    let cells = Cells::new(&index.trie, codewords, artefact.latent_dim());
+    let found = cells.nearest(&latent, effort, |at| keep(catalogue.items[at as usize]));
+    reading.progress.check()?;
+    let mut rows: Vec<(ItemNo, Vec<f32>)> = Vec::with_capacity(found.len());
+    for item in found.into_iter().map(|at| catalogue.items[at as usize]) {
+        rows.extend(embeddings::get(view, space, item)?.map(|vector| (item, vector)));
+    }
+    // A SID of the generation was made from a vector of the space, so that equal counts are the same items.
+    if space.count != catalogue.len() as u64 {
+        for block in embeddings::scan(view, space, 0)? {
+            let block = block?;
+            let bare = block.iter().filter(|(item, _)| catalogue.position(*item).is_none());
+            rows.extend(bare.filter(|(item, _)| keep(*item)).map(|(at, row)| (at, row.to_vec())));
+        }
+    }
+    rows.sort_unstable_by_key(|(item, _)| *item);
+    let data: Vec<f32> = rows.iter().flat_map(|(_, row)| row).copied().collect();
+    let found = flat::nearest(&data, vector, effort.wanted, None);
+    Ok(found.into_iter().map(|(row, score)| (rows[row as usize].0, score)).collect())
 }
 
 /// Near a SID: those that share the longest prefix first, and among them by the codewords.

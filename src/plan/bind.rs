@@ -138,6 +138,40 @@ impl<'a> Catalog<'a> {
         }
     }
 
+    /// The published generation whose codewords lie in a space: of the codebook in use if it is over the space, else
+    /// of the only one that is.
+    pub(crate) fn generation_over(&self, space: &Space) -> Result<Generation> {
+        let mut over = Vec::new();
+        for codebook in self.published.iter().filter(|codebook| codebook.space == space.name) {
+            let generation = self.generation(Some(&codebook.name), None)?;
+            if generation.artefact.is_some() {
+                over.push(generation);
+            }
+        }
+        if let Some(name) = &self.settings.codebook
+            && let Some(at) = over.iter().position(|generation| generation.codebook == *name)
+        {
+            return Ok(over.remove(at));
+        }
+        match over.len() {
+            1 => Ok(over.remove(0)),
+            0 => {
+                let name = &space.name;
+                let message = format!("no published codebook has codewords in space `{name}`");
+                Err(Error::input("no-codebook", message).help(format!(
+                    "CREATE CODEBOOK c USING rq_kmeans ON {name}; REBUILD CODEBOOK c; or search with index = 'flat'"
+                )))
+            }
+            _ => {
+                let names: Vec<&str> = over.iter().map(|one| one.codebook.as_str()).collect();
+                let message =
+                    format!("several codebooks are over `{}`: {}", space.name, names.join(", "));
+                Err(Error::input("ambiguous-codebook", message)
+                    .help(format!("SET codebook = '{}'", names[0])))
+            }
+        }
+    }
+
     /// An embedding space by name.
     pub(crate) fn space(&self, name: &str) -> Result<Space> {
         if let Some(space) = spaces::get(self.view, name)? {

@@ -5,12 +5,13 @@ use sidql_storage::Generation;
 
 use super::Plan;
 use super::expr::Expr;
-use super::near::Target;
+use super::near::{Index, Target};
 use super::reach::Nodes;
 use super::recommend::{Decode, History, Recommend};
 use super::select::{Access, Select};
 use crate::count::counted;
 use crate::enrich::image::Reference;
+use crate::index::sid::Effort;
 use crate::value::{Sid, Value};
 
 /// The lines of a plan.
@@ -50,6 +51,16 @@ fn under(head: &str, below: Vec<String>) -> Vec<String> {
     lines
 }
 
+fn searched(index: &Index) -> String {
+    match index {
+        Index::Flat => "flat, exact".to_owned(),
+        Index::Sid { codebook, effort, .. } => {
+            let Effort { nprobe, rerank, .. } = effort;
+            format!("index sid of {codebook}, approximate: nprobe {nprobe}, rerank {rerank}")
+        }
+    }
+}
+
 fn select_lines(select: &Select) -> Vec<String> {
     let mut lines = vec![access_line(select)];
     let mut push = |head: String| lines = under(&head, std::mem::take(&mut lines));
@@ -67,8 +78,8 @@ fn select_lines(select: &Select) -> Vec<String> {
             Target::Sid { sid, .. } => format!("sid {sid}"),
         };
         let how = match &near.target {
-            Target::Sid { .. } => "the tree first, then the codewords",
-            _ => "flat, exact",
+            Target::Sid { .. } => "the tree first, then the codewords".to_owned(),
+            _ => searched(&near.index),
         };
         push(format!("near {target} in {} ({how})", near.space.name));
     }

@@ -97,7 +97,8 @@ pub(crate) struct Group {
 pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select> {
     let relation = Relation::find(&select.from.node).map_err(|e| e.at(select.from.span.clone()))?;
     let tree = codes::tree_of(catalog, relation, select)?;
-    let near = select.near.as_ref().map(|near| near::plan(catalog, relation, near)).transpose()?;
+    let mut near =
+        select.near.as_ref().map(|near| near::plan(catalog, relation, near)).transpose()?;
     let mut scope = Scope::new(catalog, relation);
     if near.is_some() {
         scope = scope.with_score();
@@ -115,8 +116,15 @@ pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select
     let limit = select.limit.as_ref().map(|n| operand::count(catalog, n, "LIMIT")).transpose()?;
     let offset =
         select.offset.as_ref().map(|n| operand::count(catalog, n, "OFFSET")).transpose()?;
+    let limit = limit.or(near.as_ref().map(|_| NEAR_LIMIT));
+    if let Some(near) = &mut near {
+        let wanted = limit.unwrap_or(NEAR_LIMIT).saturating_add(offset.unwrap_or(0));
+        near.index = near::index(catalog, near, &select.with, wanted)?;
+    } else {
+        near::no_options(&select.with)?;
+    }
     let mut plan = Select {
-        limit: limit.or(near.as_ref().map(|_| NEAR_LIMIT)),
+        limit,
         near,
         group,
         columns,

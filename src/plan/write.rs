@@ -266,6 +266,7 @@ pub(crate) fn plan_delete(catalog: &Catalog<'_>, delete: &ast::Delete) -> Result
         order_by: Vec::new(),
         limit: None,
         offset: None,
+        with: Vec::new(),
     };
     Ok(Delete { select: select::plan(catalog, &select)? })
 }

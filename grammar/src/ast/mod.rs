@@ -110,6 +110,8 @@ pub struct Select {
     pub limit: Option<Spanned<Operand>>,
     /// `OFFSET n`
     pub offset: Option<Spanned<Operand>>,
+    /// `WITH (…)`: how NEAR searches.
+    pub with: Vec<WithOption>,
 }
 
 impl Select {
@@ -125,6 +127,7 @@ impl Select {
             order_by: Vec::new(),
             limit: None,
             offset: None,
+            with: Vec::new(),
         }
     }
 

@@ -47,7 +47,8 @@ const FORMS: &[Form] = &[
     Form {
         words: &["SELECT"],
         text: "SELECT relation | SELECT column [AS name], … FROM relation [NEAR target [IN space]] \
-               [WHERE condition] [GROUP BY …] [ORDER BY … [DESC]] [LIMIT n] [OFFSET n]",
+               [WHERE condition] [GROUP BY …] [ORDER BY … [DESC]] [LIMIT n] [OFFSET n] \
+               [WITH (option = value, …)]",
         parse: select::select,
     },
     Form {

@@ -13,12 +13,13 @@ use crate::error::{Expected, ParseError};
 use crate::parser::expr::{expr, no_distinct, starred};
 use crate::parser::primitive::{
     Parsed, clause, count, keyword, keywords, list, name, natural, number, spanned, symbol, text,
+    with_options,
 };
 use crate::parser::{pattern, statement};
 use crate::token::Tokens;
 
 /// What may follow the relation; the same words tell the short form from the long one.
-const CLAUSES: [&str; 6] = ["NEAR", "WHERE", "GROUP", "ORDER", "LIMIT", "OFFSET"];
+const CLAUSES: [&str; 7] = ["NEAR", "WHERE", "GROUP", "ORDER", "LIMIT", "OFFSET", "WITH"];
 
 pub(super) fn select(input: Tokens<'_>) -> Parsed<'_, Statement> {
     query(input).map(|(rest, select)| (rest, Statement::Select(select)))
@@ -35,9 +36,10 @@ pub(super) fn query(input: Tokens<'_>) -> Parsed<'_, Select> {
         opt(preceded(keywords("ORDER", "BY"), cut(list(order_key)))).parse(rest)?;
     let (rest, limit) = clause("LIMIT", count).parse(rest)?;
     let (rest, offset) = clause("OFFSET", count).parse(rest)?;
+    let (rest, with) = with_options(rest)?;
     let group_by = group_by.unwrap_or_default();
     let order_by = order_by.unwrap_or_default();
-    Ok((rest, Select { columns, from, of, near, filter, group_by, order_by, limit, offset }))
+    Ok((rest, Select { columns, from, of, near, filter, group_by, order_by, limit, offset, with }))
 }
 
 /// A relation, and of what it is read.

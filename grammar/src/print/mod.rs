@@ -107,7 +107,8 @@ impl Display for Select {
             list(f, &self.order_by, |f, key| write!(f, "{key}"))?;
         }
         clause(f, "LIMIT", self.limit.as_ref().map(|limit| &limit.node))?;
-        clause(f, "OFFSET", self.offset.as_ref().map(|offset| &offset.node))
+        clause(f, "OFFSET", self.offset.as_ref().map(|offset| &offset.node))?;
+        with(f, &self.with)
     }
 }
 

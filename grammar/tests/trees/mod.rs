@@ -187,12 +187,15 @@ fn select() -> impl Strategy<Value = Select> {
         of(expr()),
         vec(expr(), 0..3),
         vec(key, 0..3),
-        of(count()),
-        of(count()),
+        (of(count()), of(count())),
+        with(),
     )
-        .prop_map(|(columns, (from, of), near, filter, group_by, order_by, limit, offset)| {
-            Select { columns, from, of, near, filter, group_by, order_by, limit, offset }
-        })
+        .prop_map(
+            |(columns, from, near, filter, group_by, order_by, (limit, offset), with)| {
+                let (from, of) = from;
+                Select { columns, from, of, near, filter, group_by, order_by, limit, offset, with }
+            },
+        )
 }
 
 fn generation_of() -> impl Strategy<Value = GenerationOf> {
