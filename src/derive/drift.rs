@@ -186,7 +186,7 @@ mod tests {
         assert!(reasons(&drift(100, Some(90), 100), 999).is_empty(), "built from too few");
         assert_eq!(
             reasons(&drift(0, None, 201), 1000),
-            ["20 % of the catalogue came, went or has no code"]
+            ["17 % of the catalogue came, went or has no code"]
         );
     }
 }

@@ -262,7 +262,7 @@ fn a_broken_index_says_where() {
         ("", "line 1: expected `{`, found the end"),
         ("[1]", "line 1: expected `{`, found `[`"),
         ("{\"a\": [1]\n\"b\"", "line 2: expected `,`, found `\"`"),
-        ("{\n\"a\" [1]}", "line 2: expected `:`, found the end"),
+        ("{\n\"a\" [1]}", "line 2: expected `:`, found `["),
         ("{1: [1]}", "line 1: expected an id in quotes, found 1"),
         ("{\"a\": [1}", "line 1: expected `,` or `]`"),
         ("{\"a\": [1]} x", "line 1: `x` behind the end of the object"),

@@ -238,7 +238,14 @@ fn allotted(latent: &[f32], dim: usize, spans: &[Range<usize>]) -> Vec<usize> {
     parts.into_iter().flat_map(|(_, components)| components).collect()
 }
 
-/// The orthogonal matrix that turns the rows nearest to the codewords of `turned` (Procrustes).
+/// A singular value is found when what is beside it is smaller than this share of the largest.
+const SVD_EPSILON: f64 = 1e-10;
+
+/// The most rounds of a decomposition.
+const SVD_ROUNDS: usize = 20_000;
+
+/// The orthogonal matrix that turns the rows nearest to the codewords of `turned` (Procrustes); none where it is not
+/// found.
 fn nearest_turn(
     rows: &Vectors<'_>,
     turned: &[f32],
@@ -258,11 +265,12 @@ fn nearest_turn(
         let words = DMatrix::from_column_slice(dim, words.len() / dim, &words);
         products.gemm(1.0, &block, &words.transpose(), 1.0);
     }
-    let svd = products.svd(true, true);
-    match (svd.u, svd.v_t) {
-        (Some(u), Some(v_t)) => Ok(u * v_t),
-        _ => Err(Error::internal("a decomposition without its vectors")),
-    }
+    // Few or flat vectors leave directions of no weight, on which an unbounded iteration in single precision may never end.
+    let svd = products.cast::<f64>().try_svd(true, true, SVD_EPSILON, SVD_ROUNDS);
+    Ok(match svd.map(|svd| (svd.u, svd.v_t)) {
+        Some((Some(u), Some(v_t))) => (u * v_t).cast(),
+        _ => DMatrix::identity(dim, dim),
+    })
 }
 
 #[cfg(test)]
