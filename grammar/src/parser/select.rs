@@ -52,7 +52,8 @@ fn relation(input: Tokens<'_>) -> Parsed<'_, From> {
         return Ok((rest, (relation, None)));
     }
     let (rest, codebook) = text(rest.skip(1))?;
-    let (rest, generation) = opt(preceded(symbol(","), cut(natural))).parse(rest)?;
+    // Not committed to: a function may have a text and more for arguments too, as in `SELECT coalesce('a', b) FROM …`.
+    let (rest, generation) = opt(preceded(symbol(","), natural)).parse(rest)?;
     let (rest, ()) = symbol(")")(rest)?;
     Ok((rest, (relation, Some(RelationOf { codebook, generation }))))
 }
