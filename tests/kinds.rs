@@ -117,11 +117,10 @@ fn every_quantizer_gives_unique_sids() {
     for kind in members(&db, "quantizer") {
         // What makes a kind quick, where it has it: the vectors are long and few.
         let options = first_column(&rows(&db, &format!("DESCRIBE KIND {kind}")));
-        let quick: String = [("epochs", 2), ("pca", 16)]
+        let quick = [("epochs", 2), ("pca", 16)]
             .iter()
             .filter(|(name, _)| options.contains(&format!("option {name}")))
-            .map(|(name, value)| format!(", {name} = {value}"))
-            .collect();
+            .fold(String::new(), |quick, (name, value)| format!("{quick}, {name} = {value}"));
         for collisions in ["reassign", "suffix"] {
             run(
                 &db,
