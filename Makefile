@@ -31,11 +31,13 @@ test: tools lint-tools models
 
 bench: tools models
 	bench/run.sh prefix
+	bench/run.sh open
 	bench/run.sh beauty
 	SIDQL_MODELS="$(MODELS)" bench/run.sh part
 	bench/run.sh endpoint
-	@[ -n "$(PYTHON)" ] || echo "encode is left out: PYTHON names no interpreter with bench/peers/python/requirements.txt" >&2
+	@[ -n "$(PYTHON)" ] || echo "encode and quantize are left out: PYTHON names no interpreter with bench/peers/python/requirements.txt" >&2
 	[ -z "$(PYTHON)" ] || SIDQL_MODELS="$(MODELS)" PYTHON="$(PYTHON)" bench/run.sh encode
+	[ -z "$(PYTHON)" ] || PYTHON="$(PYTHON)" bench/run.sh quantize
 
 cuda: tools
 	CARGO="$(CARGO)" CARGO_TARGET_DIR="$(abspath $(TARGET))/cuda" tools/cuda/build.sh --bin sidql
