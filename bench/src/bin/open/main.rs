@@ -19,7 +19,7 @@ const ROUNDS: usize = 5;
 fn main() -> Result {
     match role().as_deref() {
         None => {}
-        Some("open") => return open(&needed("--file")?),
+        Some("open") => return open(&needed("--file")?, needed("--code")?.parse()?),
         Some(other) => return Err(format!("no role is called `{other}`").into()),
     }
     let mut report = Report::from_args()?;
@@ -34,8 +34,8 @@ fn main() -> Result {
     let mut rows = Vec::new();
     for size in SIZES.into_iter().filter(|size| *size <= most) {
         let file = folder.path().join(format!("{size}.sidql"));
-        load(&file, size)?;
-        rows.push(measure(&file, size)?);
+        let code = load(&file, size)?;
+        rows.push(measure(&file, size, code)?);
         std::fs::remove_file(&file)?;
     }
     let columns = [
@@ -54,11 +54,13 @@ fn main() -> Result {
 }
 
 /// Opens the file again and again in fresh processes.
-fn measure(file: &Path, size: usize) -> Result<Vec<String>> {
+fn measure(file: &Path, size: usize, code: u16) -> Result<Vec<String>> {
     let mut children = Vec::new();
     for _ in 0..ROUNDS {
         drop_cache();
-        children.push(Child::run(again("open")?.arg("--file").arg(file))?);
+        let mut command = again("open")?;
+        command.arg("--file").arg(file).args(["--code", &code.to_string()]);
+        children.push(Child::run(&mut command)?);
     }
     let samples = |name: &str| -> Result<Samples> {
         Ok(Samples::new(children.iter().map(|one| one.figure(name)).collect::<Result<_>>()?))
@@ -80,37 +82,36 @@ fn measure(file: &Path, size: usize) -> Result<Vec<String>> {
 }
 
 /// In a child: from nothing to the first rows, to the tree, to the tree with ids.
-fn open(file: &str) -> Result {
+fn open(file: &str, code: u16) -> Result {
     let started = Instant::now();
     let since = || started.elapsed().as_secs_f64() * 1e3;
     let database = Database::open(file)?;
     tell("open", since());
-    let Outcome::Rows(rows) =
-        database.execute("SELECT id FROM items WHERE prefix = a0 LIMIT 40", ())?
-    else {
+    let statement = format!("SELECT id FROM items WHERE prefix = a{code} LIMIT 40");
+    let Outcome::Rows(rows) = database.execute(&statement, ())? else {
         return Err("SELECT gave no rows".into());
     };
     if rows.is_empty() {
-        return Err("nothing lies under a0".into());
+        return Err(format!("nothing lies under a{code}").into());
     }
     tell("answer", since());
     let before = peak_mib().unwrap_or(f64::NAN);
     let tree = database.tree("full")?;
-    if tree.count(&[0]) < rows.len() {
+    if tree.count(&[code]) < rows.len() {
         return Err("the tree misses items".into());
     }
     tell("tree", since());
     tell("tree_mib", peak_mib().unwrap_or(f64::NAN) - before);
-    let ids = tree.ids(&[0]).count();
-    if ids != tree.count(&[0]) {
+    let ids = tree.ids(&[code]).count();
+    if ids != tree.count(&[code]) {
         return Err("the tree misses ids".into());
     }
     tell("ids", since());
     tell_peak()
 }
 
-/// Makes the file.
-fn load(file: &Path, size: usize) -> Result {
+/// Makes the file; gives a code of the first level that occurs.
+fn load(file: &Path, size: usize) -> Result<u16> {
     let world = World::new(size, SEED);
     let store = Store::create(file, &OpenOptions::default())?;
     let write = store.write()?;
@@ -133,7 +134,8 @@ fn load(file: &Path, size: usize) -> Result {
     sids::load_many(&write, generation, numbered)?;
     generations::publish(&write, generation)?;
     write.commit()?;
-    Ok(store.close()?)
+    store.close()?;
+    Ok(world.sids[0][0])
 }
 
 /// Empties the cache of the system for files; whether that was allowed.
