@@ -12,6 +12,7 @@ use sidql_storage::{
     sids,
 };
 
+use crate::decode::Allowed;
 use crate::device;
 use crate::enrich::fuse::Fusion;
 use crate::error::{Error, Result};
@@ -95,12 +96,16 @@ impl Ground {
         }
     }
 
-    /// What tells this ground from another: the generation's revision, or the extent of the items.
-    fn stamp(&self) -> (u64, u64) {
+    /// What tells this ground from another.
+    fn stamp(&self) -> GroundStamp {
         match self {
-            Ground::Index(index) => (u64::from(index.generation.number), index.generation.revision),
+            Ground::Index(index) => (
+                Some(index.generation.number),
+                index.generation.revision,
+                index.catalogue.len() as u64,
+            ),
             Ground::Items(items) => {
-                (items.len() as u64, items.items.last().copied().unwrap_or_default())
+                (None, items.len() as u64, items.items.last().copied().unwrap_or_default())
             }
         }
     }
@@ -125,15 +130,30 @@ pub(crate) struct Cache {
     fusions: Mutex<HashMap<BlobNo, Arc<Fusion>>>,
     catalogue: Mutex<Option<(Extent, Arc<Catalogue>)>>,
     policies: Mutex<HashMap<String, (Stamp, Arc<Ready>)>>,
+    allowed: Mutex<Masks>,
     /// What `auto` means; nothing said: the best there is.
     device: Mutex<Option<String>>,
 }
+
+/// What predicates allow, all at one moment of the file.
+#[derive(Default)]
+struct Masks {
+    moment: u64,
+    /// By the ground and the predicate as it was resolved.
+    known: HashMap<(GroundStamp, String), Arc<Allowed>>,
+}
+
+/// The most predicates that are remembered; a bit and four bytes for each item and predicate.
+const MASKS: usize = 32;
+
+/// What tells a ground from another: the generation (none for bare items), and its revision or the items' extent.
+type GroundStamp = (Option<GenerationNo>, u64, u64);
 
 /// The count of the items and the bound of their numbers.
 type Extent = (u64, u64);
 
 /// The weights and the ground that a ready policy was made from.
-type Stamp = (Option<BlobNo>, (u64, u64));
+type Stamp = (Option<BlobNo>, GroundStamp);
 
 impl Cache {
     /// Where models and policies run that do not say it themselves.
@@ -292,6 +312,31 @@ impl Cache {
             Some(number) => Ground::Index(self.index(view, number)?),
             None => Ground::Items(self.items(view)?),
         })
+    }
+
+    /// What a predicate allows on a ground, made once for a moment of the file; always where there is none.
+    pub(crate) fn allowed(
+        &self,
+        moment: Option<u64>,
+        ground: &Ground,
+        predicate: &str,
+        make: impl FnOnce() -> Result<Allowed>,
+    ) -> Result<Arc<Allowed>> {
+        let Some(moment) = moment else { return Ok(Arc::new(make()?)) };
+        let key = (ground.stamp(), predicate.to_owned());
+        {
+            let masks = lock(&self.allowed);
+            if let Some(known) = masks.known.get(&key).filter(|_| masks.moment == moment) {
+                return Ok(Arc::clone(known));
+            }
+        }
+        let made = Arc::new(make()?);
+        let mut masks = lock(&self.allowed);
+        if masks.moment != moment || masks.known.len() >= MASKS {
+            *masks = Masks { moment, known: HashMap::new() };
+        }
+        masks.known.insert(key, Arc::clone(&made));
+        Ok(made)
     }
 
     /// A trained policy, ready to answer.

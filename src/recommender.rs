@@ -10,9 +10,6 @@ use crate::error::{Error, Result};
 use crate::exec::Engine;
 use crate::progress::Progress;
 
-/// The beams of a generator, as RECOMMEND has them without options.
-const BEAM: usize = 20;
-
 /// A policy ready to recommend. Each call sees the file as it is then; new items need no reopening.
 #[derive(Clone)]
 pub struct Recommender {
@@ -74,7 +71,7 @@ impl Recommender {
         };
         let history: Vec<u32> =
             history.iter().filter_map(|item| catalogue.position(*item)).collect();
-        let request = Request { k: count, beam: BEAM, exact: false, exclude_seen: true, seed: 0 };
+        let request = Request { k: count, ..Request::default() };
         let hits = decode::top(&source, &[&history], &request, &Progress::silent())?.concat();
         hits.iter()
             .map(|hit| {

@@ -20,6 +20,7 @@ const fn free(text: &'static str) -> Keyword {
 /// Every keyword, sorted.
 pub const KEYWORDS: &[Keyword] = &[
     free("AFTER"),
+    free("ALL"),
     free("ANALYZE"),
     reserved("AND"),
     reserved("AS"),
@@ -103,6 +104,7 @@ pub const KEYWORDS: &[Keyword] = &[
     free("UNUSED"),
     free("UPDATE"),
     free("USER"),
+    free("USERS"),
     reserved("USING"),
     free("VERIFY"),
     free("WAIT"),

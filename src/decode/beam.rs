@@ -13,6 +13,7 @@ use std::cmp::Ordering;
 
 use super::mask::Scope;
 use super::rank::{number, tie};
+use super::variety::Variety;
 use crate::error::{Error, Result};
 use crate::index::{Catalogue, Trie};
 use crate::policy::{Generate, History};
@@ -27,6 +28,8 @@ pub(super) struct Search<'a> {
     pub(super) width: usize,
     /// Orders beams of equal score.
     pub(super) seed: u64,
+    /// At most so many beams under one prefix.
+    pub(super) variety: Option<&'a Variety>,
     pub(super) progress: &'a Progress,
 }
 
@@ -53,7 +56,7 @@ pub(crate) struct TraceLevel {
     pub(crate) children: usize,
     /// Children left out because no qualifying item lies below them.
     pub(crate) masked: usize,
-    /// Candidates dropped because the beam was full.
+    /// Candidates dropped because the beam, or what is wanted of a prefix, was full.
     pub(crate) dropped: usize,
     /// The beams that went on, the best first.
     pub(crate) kept: Vec<TraceBeam>,
@@ -112,7 +115,7 @@ impl Search<'_> {
             let grown: Vec<Grown> = beams
                 .iter()
                 .zip(scopes)
-                .map(|(beams, scope)| self.grow(beams, scope, &logits, size))
+                .map(|(beams, scope)| self.grow(beams, scope, &logits[..], level + 1))
                 .collect();
             if let (Some(trace), Some(first), Some(scope)) =
                 (trace.as_deref_mut(), grown.first(), scopes.first())
@@ -130,8 +133,9 @@ impl Search<'_> {
         Ok(beams.iter().map(|beams| beams.iter().map(leaf).collect()).collect())
     }
 
-    /// The best children of the beams of one user.
-    fn grow(&self, beams: &[Beam], scope: &Scope<'_>, logits: &[f32], size: usize) -> Grown {
+    /// The best children of the beams of one user, which then have `length` codes.
+    fn grow(&self, beams: &[Beam], scope: &Scope<'_>, logits: &[f32], length: usize) -> Grown {
+        let size = self.catalogue.sizes[length - 1];
         let mut grown = Grown::default();
         for beam in beams {
             let row = &logits[beam.row as usize * size..][..size];
@@ -147,12 +151,19 @@ impl Search<'_> {
             }
         }
         let best = |a: &Beam, b: &Beam| self.order(a, b);
-        if grown.beams.len() > self.width {
-            grown.dropped = grown.beams.len() - self.width;
-            grown.beams.select_nth_unstable_by(self.width, best);
+        let candidates = grown.beams.len();
+        if let Some(variety) = self.variety {
+            grown.beams.sort_unstable_by(best);
+            variety.thin(self.trie, length, &mut grown.beams);
             grown.beams.truncate(self.width);
+        } else {
+            if candidates > self.width {
+                grown.beams.select_nth_unstable_by(self.width, best);
+                grown.beams.truncate(self.width);
+            }
+            grown.beams.sort_unstable_by(best);
         }
-        grown.beams.sort_unstable_by(best);
+        grown.dropped = candidates - grown.beams.len();
         grown
     }
 

@@ -10,6 +10,9 @@ mod place;
 mod rank;
 mod rollout;
 mod spread;
+mod variety;
+
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -17,11 +20,13 @@ pub(crate) use beam::Trace;
 pub(crate) use mask::Allowed;
 pub(crate) use place::{Placed, places};
 pub(crate) use rollout::{Draw, Rollout, Stage, rollouts};
+pub(crate) use variety::Variety;
 
 use self::beam::{Leaf, Search};
 use self::mask::Scope;
 use self::rank::Best;
 use self::spread::spread;
+use self::variety::Varied;
 use crate::error::{Error, Result};
 use crate::index::{Catalogue, Trie};
 use crate::policy::{Generate, History, Policy, Score};
@@ -58,6 +63,24 @@ pub(crate) struct Request {
     pub(crate) exclude_seen: bool,
     /// Orders items of equal score.
     pub(crate) seed: u64,
+    /// At most so many items under one prefix.
+    pub(crate) variety: Option<Variety>,
+    /// What is added to the score of each position. A beam search does not see it: it orders what the beams end with.
+    pub(crate) boost: Option<Arc<[f32]>>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            k: 10,
+            beam: 20,
+            exact: false,
+            exclude_seen: true,
+            seed: 0,
+            variety: None,
+            boost: None,
+        }
+    }
 }
 
 /// One item of an answer.
@@ -173,7 +196,7 @@ fn generated<T: Send>(
 fn search<'a>(
     source: &Source<'a>,
     generate: &'a dyn Generate,
-    request: &Request,
+    request: &'a Request,
     progress: &'a Progress,
 ) -> Result<Search<'a>> {
     let catalogue = source.catalogue;
@@ -182,7 +205,9 @@ fn search<'a>(
         .filter(|_| catalogue.levels() > 0)
         .ok_or_else(|| Error::internal("a generating policy is decoded without a trie"))?;
     let width = if request.exact { usize::MAX } else { request.beam.max(request.k).max(1) };
-    Ok(Search { generate, catalogue, trie, width, seed: request.seed, progress })
+    // Where nothing is dropped every item is weighed at the end; thinning before would not know of the boost.
+    let variety = request.variety.as_ref().filter(|_| !request.exact);
+    Ok(Search { generate, catalogue, trie, width, seed: request.seed, variety, progress })
 }
 
 /// Every SID that qualifies, with its likelihood: a search that drops nothing, over parts of the trie so that
@@ -211,25 +236,36 @@ fn seen<'a>(history: History<'a>, request: &Request) -> History<'a> {
 
 /// The best items behind SIDs; the items of a bucket share its score.
 fn hits(source: &Source<'_>, request: &Request, scope: &Scope<'_>, leaves: &[Leaf]) -> Vec<Hit> {
-    let mut best = Best::new(request.k, request.seed);
-    for leaf in leaves {
-        for position in scope.items(leaf.node) {
-            best.offer(position, source.catalogue.items[position as usize], leaf.score);
-        }
-    }
-    best.into_hits()
+    let items = |leaf: &Leaf| scope.items(leaf.node).zip(std::iter::repeat(leaf.score));
+    pick(source, request, leaves.iter().flat_map(items))
 }
 
 /// The best items of a scorer.
 fn best(source: &Source<'_>, request: &Request, scored: &Scored<'_>) -> Vec<Hit> {
     let mut seen = seen(scored.history, request).to_vec();
     seen.sort_unstable();
-    let mut best = Best::new(request.k, request.seed);
-    for (position, (item, score)) in (0..).zip(source.catalogue.items.iter().zip(scored.scores)) {
-        if source.allowed.contains(position) && seen.binary_search(&position).is_err() {
-            best.offer(position, *item, *score);
-        }
+    let qualifies = |(position, _): &(u32, f32)| {
+        source.allowed.contains(*position) && seen.binary_search(position).is_err()
+    };
+    pick(source, request, (0..).zip(scored.scores.iter().copied()).filter(qualifies))
+}
+
+/// The best of positions and their scores, as the request wants them.
+fn pick(
+    source: &Source<'_>,
+    request: &Request,
+    scored: impl Iterator<Item = (u32, f32)>,
+) -> Vec<Hit> {
+    let item = |position: u32| source.catalogue.items[position as usize];
+    let boost = |position: u32| request.boost.as_ref().map_or(0.0, |of| of[position as usize]);
+    let scored = scored.map(|(position, score)| (position, score + boost(position)));
+    if let Some(variety) = &request.variety {
+        let mut varied = Varied::new(variety, request.k, request.seed);
+        scored.for_each(|(position, score)| varied.offer(position, item(position), score));
+        return varied.into_hits(source.catalogue);
     }
+    let mut best = Best::new(request.k, request.seed);
+    scored.for_each(|(position, score)| best.offer(position, item(position), score));
     best.into_hits()
 }
 

@@ -59,7 +59,15 @@ pub(crate) fn rollouts(
     progress: &Progress,
 ) -> Result<Vec<Vec<Rollout>>> {
     let Stage { policy, catalogue, trie } = *stage;
-    let search = Search { generate: policy, catalogue, trie, width: count, seed: 0, progress };
+    let search = Search {
+        generate: policy,
+        catalogue,
+        trie,
+        width: count,
+        seed: 0,
+        variety: None,
+        progress,
+    };
     let allowed = Allowed::all(catalogue.len());
     let scopes: Vec<Scope<'_>> =
         histories.iter().map(|history| Scope::new(trie, &allowed, history)).collect();

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use candle_core::Tensor;
 use proptest::prelude::*;
@@ -157,7 +157,7 @@ fn worlds() -> impl Strategy<Value = World> {
                 let (k, beam, exact, exclude_seen, seed, generates) = rest;
                 let items = (0..codes.len() as u64).map(|at| 3 * at + 1).collect();
                 let catalogue = Catalogue::new(items, sizes, codes.concat());
-                let request = Request { k, beam, exact, exclude_seen, seed };
+                let request = Request { k, beam, exact, exclude_seen, seed, ..Request::default() };
                 World { catalogue, filter, histories, request, seed, generates }
             })
     })
@@ -336,10 +336,58 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn varied_answers_are_full_and_keep_to_their_limit(
+        mut world in worlds(),
+        length in 0_usize..4,
+        most in 1_usize..4,
+        boost in prop::option::of(0_u8..3),
+    ) {
+        let trie = Trie::build(&world.catalogue);
+        let length = length.min(trie.levels());
+        world.request.variety = Some(Variety::of_trie(&trie, length, most));
+        let boosts: Vec<f32> =
+            (0..world.catalogue.len()).map(|at| (at % 3) as f32 * f32::from(boost.unwrap_or(0))).collect();
+        world.request.boost = boost.map(|_| boosts.as_slice().into());
+        let answers = world.ask(|source, histories| {
+            top(source, histories, &world.request, &Progress::silent()).unwrap()
+        });
+        for (history, answer) in world.histories.iter().zip(answers) {
+            let prefix = |position: u32| &world.catalogue.codes_of(position)[..length];
+            let mut ranking = world.ranking(history);
+            for hit in &mut ranking {
+                hit.score += boosts[hit.position as usize];
+            }
+            let item = |hit: &Hit| world.catalogue.items[hit.position as usize];
+            let key = |hit: &Hit| (hit.score, tie(world.request.seed, item(hit)));
+            ranking.sort_by(|a, b| key(b).partial_cmp(&key(a)).unwrap());
+            let mut counts: HashMap<&[u16], usize> = HashMap::new();
+            ranking.retain(|hit| {
+                let count = counts.entry(prefix(hit.position)).or_default();
+                *count += 1;
+                *count <= most
+            });
+            ranking.truncate(world.request.k);
+            prop_assert_eq!(answer.len(), ranking.len());
+            if world.request.exact || !world.generates {
+                prop_assert_eq!(&answer, &ranking);
+            }
+            let mut counts: HashMap<&[u16], usize> = HashMap::new();
+            for hit in &answer {
+                let count = counts.entry(prefix(hit.position)).or_default();
+                *count += 1;
+                prop_assert!(*count <= most);
+                prop_assert!(world.qualifies(history, hit.position));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_stop_is_noticed_in_either_family() {
     let catalogue = Catalogue::new(vec![1, 2], vec![2], vec![0, 1]);
-    let request = Request { k: 1, beam: 1, exact: false, exclude_seen: false, seed: 0 };
+    let request = Request { k: 1, beam: 1, exclude_seen: false, ..Request::default() };
     let mut world = World {
         catalogue,
         filter: None,
@@ -354,110 +402,5 @@ fn a_stop_is_noticed_in_either_family() {
         world.generates = generates;
         let result = world.ask(|source, shown| top(source, shown, &world.request, &progress));
         assert!(result.unwrap_err().is_cancelled());
-    }
-}
-
-/// The cost of search itself, with a generator that computes nothing.
-#[test]
-#[ignore = "a measurement; run it with --nocapture"]
-#[allow(clippy::print_stderr, reason = "a measurement")]
-fn the_cost_of_search() {
-    struct Flat(usize);
-    impl Decoding for Flat {
-        fn first(&mut self) -> Result<Vec<f32>> {
-            Ok((0..self.0 * 256).map(|at| -((at % 251) as f32)).collect())
-        }
-
-        fn step(&mut self, parents: &[u32], _: &[u16]) -> Result<Vec<f32>> {
-            Flat(parents.len()).first()
-        }
-    }
-    struct Nothing;
-    impl Generate for Nothing {
-        fn begin<'a>(
-            &'a self,
-            _: &Catalogue,
-            histories: &[History<'_>],
-        ) -> Result<Box<dyn Decoding + 'a>> {
-            Ok(Box::new(Flat(histories.len())))
-        }
-
-        fn loss(&self, _: &Catalogue, _: &[History<'_>], _: &mut Training<'_>) -> Result<Tensor> {
-            Err(Error::internal("this policy does not learn"))
-        }
-
-        fn log_probs(
-            &self,
-            _: &Catalogue,
-            _: &[History<'_>],
-            _: &[Completion<'_>],
-            _: &mut Training<'_>,
-        ) -> Result<Tensor> {
-            Err(Error::internal("this policy does not learn"))
-        }
-
-        fn copy(&self) -> Result<Box<dyn Generate>> {
-            Err(Error::internal("this policy does not learn"))
-        }
-
-        fn params(&self) -> &crate::nn::Params {
-            unreachable!("decoding asks for no variable")
-        }
-    }
-    for items in [12_101_u64, 1_000_000] {
-        let codes = (0..items * 3).map(|at| (tie(1, at) % 256) as u16).collect();
-        let catalogue = Catalogue::new((0..items).collect(), vec![256; 3], codes);
-        let trie = Trie::build(&catalogue);
-        let policy = Policy::Generate(Box::new(Nothing));
-        let histories: Vec<Vec<u32>> =
-            (0..2048).map(|user| (0..20).map(|nth| user * 5 + nth).collect()).collect();
-        let shown: Vec<History<'_>> = histories.iter().map(Vec::as_slice).collect();
-        let request = Request { k: 10, beam: 20, exact: false, exclude_seen: true, seed: 0 };
-        let some = Allowed::only(items as usize, Some(&trie), (0..items as u32).step_by(10));
-        for (name, allowed) in [("all", Allowed::all(items as usize)), ("a tenth", some)] {
-            let source = Source {
-                policy: &policy,
-                catalogue: &catalogue,
-                trie: Some(&trie),
-                allowed: &allowed,
-            };
-            let begun = std::time::Instant::now();
-            top(&source, &shown, &request, &Progress::silent()).unwrap();
-            let each = begun.elapsed() / shown.len() as u32;
-            eprintln!("{items} items, {name} allowed: {each:?} for each user");
-        }
-    }
-}
-
-proptest! {
-    /// A beam of rollouts is what an answer would be; samples are SIDs that the user has not seen, and with a low
-    /// temperature the likeliest ones.
-    #[test]
-    fn rollouts_follow_the_trie(seed: u64, items in 1_u32..40, history in prop::collection::vec(0_u32..40, 0..5)) {
-        let sizes = vec![3, 4];
-        let sids = (0..items as u16).flat_map(|item| [item % 3, item / 3 % 4]).collect();
-        let catalogue = Catalogue::new((0..u64::from(items)).collect(), sizes.clone(), sids);
-        let trie = Trie::build(&catalogue);
-        let policy = Random { seed, sizes };
-        let history: Vec<u32> = history.into_iter().filter(|item| *item < items).collect();
-        let stage = Stage { policy: &policy, catalogue: &catalogue, trie: &trie };
-        let roll = |draw| {
-            let random = &mut crate::device::source(seed, 1);
-            rollouts(&stage, &[&history], 6, draw, random, &Progress::silent()).unwrap().concat()
-        };
-        let open: HashSet<u16> = (0..items).filter(|item| !history.contains(item)).map(|item| item as u16 % 12).collect();
-        for draw in [Draw::Beam, Draw::Sample { temperature: 1.0 }] {
-            let found = roll(draw);
-            let expected = if draw == Draw::Beam { open.len().min(6) } else if open.is_empty() { 0 } else { 6 };
-            prop_assert_eq!(found.len(), expected);
-            prop_assert!(found.is_sorted_by(|a, b| a.score >= b.score));
-            for one in &found {
-                prop_assert!(open.contains(&(one.items[0] as u16 % 12)));
-                prop_assert!(one.items.iter().all(|item| catalogue.codes_of(*item) == one.codes));
-                let score = policy.likelihood(&history, &one.codes);
-                prop_assert!(one.score == score || (one.score - score).abs() < 1e-4);
-            }
-        }
-        prop_assert_eq!(roll(Draw::Sample { temperature: 0.7 }), roll(Draw::Sample { temperature: 0.7 }));
     }
 }

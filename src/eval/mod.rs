@@ -124,6 +124,7 @@ pub(crate) fn evaluate(
         exact: config.exact,
         exclude_seen: config.filter_seen,
         seed: config.seed,
+        ..Request::default()
     };
     let stamp = stamp(catalogue, histories, config)?;
     let mut done = match checkpoint.load()? {

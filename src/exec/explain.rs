@@ -14,18 +14,21 @@ pub(crate) fn run(context: &mut Context<'_>, plan: Plan, analyze: bool) -> Resul
     if analyze {
         let started = Instant::now();
         let (rows, trace) = if let Plan::Recommend(asked) = &plan {
-            let (_, hits, trace) = recommend::hits(context, asked, true)?;
-            (hits.len(), trace)
+            let (trace, answer) = recommend::traced(context, asked)?;
+            let mut told = trace_lines(&trace);
+            told.push("answer".to_owned());
+            told.extend(answer.iter().map(|line| format!("  {line}")));
+            (answer.len(), told)
         } else {
             let rows = match execute(context, plan)? {
                 Outcome::Rows(rows) => rows.len(),
                 _ => 0,
             };
-            (rows, Trace::default())
+            (rows, Vec::new())
         };
         let ms = started.elapsed().as_secs_f64() * 1e3;
         lines.push(format!("{rows} rows in {ms:.2} ms"));
-        lines.extend(trace_lines(&trace));
+        lines.extend(trace);
     }
     let mut rows = Rows::new(["plan"]);
     for line in lines {

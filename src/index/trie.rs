@@ -92,6 +92,14 @@ impl Trie {
         self.codes.len()
     }
 
+    /// The nodes of prefixes of so many codes, in their order.
+    ///
+    /// # Panics
+    /// If there are fewer levels.
+    pub(crate) fn nodes_at(&self, length: usize) -> Range<u32> {
+        self.begins[length]..self.begins[length + 1]
+    }
+
     /// The code that leads to a node from its parent; 0 for the root.
     pub(crate) fn code(&self, node: u32) -> u16 {
         self.codes[node as usize]

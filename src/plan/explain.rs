@@ -154,6 +154,7 @@ fn nodes_line(nodes: &Nodes) -> String {
 fn recommend_lines(recommend: &Recommend) -> Vec<String> {
     let context = match &recommend.history {
         History::User(user) => format!("for user '{user}'"),
+        History::Everybody => "for all users".to_owned(),
         History::Items(items) => format!("after {} items", items.len()),
     };
     let options = &recommend.options;
@@ -161,21 +162,32 @@ fn recommend_lines(recommend: &Recommend) -> Vec<String> {
         Decode::Beam => format!("beam {}", options.beam.max(recommend.count)),
         Decode::Exact => "exact".to_owned(),
     };
-    let seen = if options.filter_seen { ", seen items left out" } else { "" };
+    let mut also = if options.filter_seen { ", seen items left out" } else { "" }.to_owned();
+    if let Some(variety) = &recommend.variety {
+        let (most, length) = (variety.most, counted(variety.length, "code"));
+        also += &format!(", at most {most} under a prefix of {length}");
+    }
+    if let (Some(field), Some((_, weight))) = (&options.boost, &recommend.boost) {
+        also += &format!(", {weight} x {field} added to scores");
+    }
     let policy = &recommend.policy;
     let head = match policy.codebook.as_deref() {
         Some(codebook) => format!(
-            "recommend {} {context}: policy {} ({}), {decode} along the trie of {codebook}{seen}",
+            "recommend {} {context}: policy {} ({}), {decode} along the trie of {codebook}{also}",
             recommend.count, policy.name, policy.kind
         ),
         None => format!(
-            "recommend {} {context}: policy {} ({}), every item scored{seen}",
+            "recommend {} {context}: policy {} ({}), every item scored{also}",
             recommend.count, policy.name, policy.kind
         ),
     };
-    match &recommend.filter {
+    let lines = match &recommend.filter {
         None => vec![head],
         Some(filter) => under(&head, under("mask: only these items", select_lines(filter))),
+    };
+    match &recommend.into {
+        None => lines,
+        Some(file) => under(&format!("write {file}"), lines),
     }
 }
 

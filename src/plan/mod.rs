@@ -216,6 +216,7 @@ impl Plan {
             | Plan::ExportCodes(_)
             | Plan::Backup(_)
             | Plan::CompareLabels(_) => true,
+            Plan::Recommend(recommend) => recommend.into.is_some(),
             Plan::Enrich(enrich) => enrich.reads_files,
             Plan::CreateModel(model) => model::names_files(model),
             Plan::Select(select) => select.near.as_ref().is_some_and(|near| near.target.is_file()),

@@ -1,8 +1,10 @@
 //! RECOMMEND: the policy, the history, the predicate, how to decode.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use sidql_grammar::ast::{self, Context};
-use sidql_storage::PolicyCard;
+use sidql_storage::{EvidenceKind, FieldNo, FieldType, GenerationNo, PolicyCard, generations};
 
 use super::bind::Catalog;
 use super::operand;
@@ -28,8 +30,27 @@ pub(crate) struct Recommend {
     pub(crate) filter: Option<Select>,
     /// What a result row shows, beside rank and score.
     pub(crate) shown: Select,
+    /// What EXPLAIN ANALYZE shows of an item of the answer.
+    pub(crate) told: Select,
+    /// At most so many items under one prefix.
+    pub(crate) variety: Option<Variety>,
+    /// The field that is added to scores, and its weight.
+    pub(crate) boost: Option<(FieldNo, f32)>,
+    /// The file that takes the rows.
+    pub(crate) into: Option<String>,
     /// How to decode.
     pub(crate) options: Options,
+}
+
+/// At most `most` items of an answer share their first `length` codes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Variety {
+    /// Codes of the prefix.
+    pub(crate) length: usize,
+    /// Items under each.
+    pub(crate) most: usize,
+    /// The generation whose SIDs count.
+    pub(crate) generation: GenerationNo,
 }
 
 /// What a recommendation continues.
@@ -37,6 +58,8 @@ pub(crate) struct Recommend {
 pub(crate) enum History {
     /// The history of a user, by id.
     User(String),
+    /// The history of every user.
+    Everybody,
     /// Items by id, oldest first.
     Items(Vec<String>),
 }
@@ -53,11 +76,28 @@ pub(crate) struct Options {
     pub(crate) filter_seen: bool,
     /// Orders items of equal score.
     pub(crate) seed: u64,
+    /// The most items of an answer under one prefix; 0 for no limit.
+    pub(crate) max_per_prefix: usize,
+    /// The codes of that prefix.
+    pub(crate) prefix_length: usize,
+    /// A field of items, a number or a truth, that is added to the score; none for nothing.
+    pub(crate) boost: Option<String>,
+    /// Its weight.
+    pub(crate) boost_weight: f32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { beam: 20, decode: Decode::Beam, filter_seen: true, seed: 0 }
+        Options {
+            beam: 20,
+            decode: Decode::Beam,
+            filter_seen: true,
+            seed: 0,
+            max_per_prefix: 0,
+            prefix_length: 1,
+            boost: None,
+            boost_weight: 1.0,
+        }
     }
 }
 
@@ -84,6 +124,7 @@ pub(crate) fn plan(catalog: &Catalog<'_>, recommend: &ast::Recommend) -> Result<
     let span = &recommend.context.span;
     let history = match &recommend.context.node {
         Context::User(user) => History::User(operand::text(catalog, user, span)?),
+        Context::Users => History::Everybody,
         Context::After(items) => History::Items(
             items
                 .iter()
@@ -91,7 +132,12 @@ pub(crate) fn plan(catalog: &Catalog<'_>, recommend: &ast::Recommend) -> Result<
                 .collect::<Result<_>>()?,
         ),
     };
-    let options: Options = options::config(&operand::options(catalog, &recommend.with)?)?;
+    let given = operand::options(catalog, &recommend.with)?;
+    let options: Options = options::config(&given)?;
+    let at = |name: &str, error: Error| match given.iter().find(|option| option.name == name) {
+        Some(option) => error.at(option.span.clone()),
+        None => error,
+    };
     for (name, given) in [("RECOMMEND", count), ("option `beam`", options.beam)] {
         if given > COUNT_MAX {
             let message = format!("{name} takes at most {COUNT_MAX}, not {given}");
@@ -102,18 +148,80 @@ pub(crate) fn plan(catalog: &Catalog<'_>, recommend: &ast::Recommend) -> Result<
         Some(filter) => Some(select::plan_filter(catalog, Some(filter))?),
         None => None,
     };
-    Ok(Recommend { count, policy, history, filter, shown: shown(catalog)?, options })
+    let variety =
+        variety(catalog, &policy, &options).map_err(|error| at("max_per_prefix", error))?;
+    let boost = boost(catalog, &options).map_err(|error| at("boost", error))?;
+    let into = match &recommend.into {
+        Some(file) => Some(operand::text(catalog, &file.node, &file.span)?),
+        None => None,
+    };
+    if let (Some(file), Some(given)) = (&into, &recommend.into) {
+        crate::format::format_of(Path::new(file), None)
+            .map_err(|error| {
+                error.help("a name ends in .jsonl, .csv or .tsv, perhaps with .gz or .zst")
+            })
+            .map_err(|error| error.at(given.span.clone()))?;
+    }
+    let columns: &[&str] = match history {
+        // A row for each user and item: what can be looked up by the id is left out.
+        History::Everybody => &["id", "score", "sid"],
+        _ => &["id", "score", "sid", "title", "brand", "price"],
+    };
+    let told = shown(catalog, &["id", "sid", "descriptors"])?;
+    let shown = shown(catalog, columns)?;
+    Ok(Recommend { count, policy, history, filter, shown, told, variety, boost, into, options })
 }
 
-/// The columns of a recommended item: id, sid, title and the other short ones a person looks for.
-fn shown(catalog: &Catalog<'_>) -> Result<Select> {
+/// What the options say of prefixes: those of the policy's own codes, or of the published ones where it has none.
+fn variety(
+    catalog: &Catalog<'_>,
+    policy: &PolicyCard,
+    options: &Options,
+) -> Result<Option<Variety>> {
+    if options.max_per_prefix == 0 {
+        return Ok(None);
+    }
+    let generation = match policy.generation {
+        Some(number) => generations::must(catalog.view, number)?,
+        None => catalog.generation(None, None)?,
+    };
+    let (length, levels) = (options.prefix_length, generation.levels as usize);
+    if !(1..=levels).contains(&length) {
+        let message =
+            format!("option `prefix_length` must lie between 1 and {levels}, not {length}");
+        return Err(Error::input("bad-option", message));
+    }
+    let most = options.max_per_prefix;
+    Ok(Some(Variety { length, most, generation: generation.number }))
+}
+
+/// The field that the options add to scores.
+fn boost(catalog: &Catalog<'_>, options: &Options) -> Result<Option<(FieldNo, f32)>> {
+    let Some(name) = &options.boost else { return Ok(None) };
+    let Some((number, field)) = catalog.field(name) else {
+        let known = catalog.fields().iter().map(|field| field.name.as_str());
+        return Err(Error::unknown("field", name, known));
+    };
+    if !matches!(field.kind, FieldType::Int | FieldType::Float | FieldType::Bool) {
+        let message = format!("field `{name}` holds no numbers that could be added to a score");
+        return Err(Error::input("bad-option", message));
+    }
+    if !options.boost_weight.is_finite() {
+        return Err(Error::input("bad-option", "option `boost_weight` must be a finite number"));
+    }
+    Ok(Some((number, options.boost_weight)))
+}
+
+/// The columns of a recommended item, those of the names that the catalogue has.
+fn shown(catalog: &Catalog<'_>, names: &[&str]) -> Result<Select> {
     let relation = super::relation::Relation::Items;
     let mut scope = Scope::new(catalog, relation).with_score();
     let mut columns = Vec::new();
-    for name in ["id", "score", "sid", "title", "brand", "price"] {
+    for &name in names {
         let known = match name {
             "id" | "score" => true,
             "sid" => catalog.has_published(),
+            "descriptors" => catalog.has_evidence(EvidenceKind::Intent)?,
             field => catalog.field(field).is_some(),
         };
         if known {

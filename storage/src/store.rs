@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     poisoned: AtomicBool,
     format: AtomicU32,
     revision: AtomicU64,
+    /// Odd while a commit is on its way, and one more before and after each.
+    commits: AtomicU64,
 }
 
 enum File {
@@ -111,6 +113,14 @@ impl Shared {
     pub(crate) fn next_revision(&self) -> u64 {
         self.revision.fetch_add(1, Ordering::AcqRel) + 1
     }
+
+    /// Runs a commit so that snapshots can tell whether they were taken beside it.
+    pub(crate) fn committing<T>(&self, commit: impl FnOnce() -> T) -> T {
+        self.commits.fetch_add(1, Ordering::AcqRel);
+        let done = commit();
+        self.commits.fetch_add(1, Ordering::AcqRel);
+        done
+    }
 }
 
 impl Store {
@@ -164,6 +174,7 @@ impl Store {
             // What every file has, until the file says more.
             format: AtomicU32::new(OLDEST_FORMAT),
             revision: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
         };
         let store = Store { shared: Arc::new(shared) };
         if store.is_empty()? {
@@ -221,12 +232,15 @@ impl Store {
 
     /// Takes a snapshot. It costs about a microsecond; hold one for as long as answers must agree.
     pub fn read(&self) -> Result<Read> {
+        let before = self.shared.commits.load(Ordering::Acquire);
         let txn = match &*self.shared.file() {
             File::Writable(database) => database.begin_read()?,
             File::ReadOnly(database) => database.begin_read()?,
             File::Closed => return Err(Error::Closed),
         };
-        Ok(Read::new(txn, self.shared.format.load(Ordering::Acquire)))
+        let after = self.shared.commits.load(Ordering::Acquire);
+        let moment = (before == after && before.is_multiple_of(2)).then_some(before);
+        Ok(Read::new(txn, self.shared.format.load(Ordering::Acquire), moment))
     }
 
     /// Begins the write transaction; waits while another one is open.

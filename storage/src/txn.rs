@@ -45,6 +45,7 @@ pub struct Read {
 struct ReadInner {
     txn: redb::ReadTransaction,
     format: u32,
+    moment: Option<u64>,
     tables: [OnceLock<Opened>; TABLES.len()],
 }
 
@@ -63,9 +64,15 @@ pub struct TableSpace {
 }
 
 impl Read {
-    pub(crate) fn new(txn: redb::ReadTransaction, format: u32) -> Self {
+    pub(crate) fn new(txn: redb::ReadTransaction, format: u32, moment: Option<u64>) -> Self {
         let tables = std::array::from_fn(|_| OnceLock::new());
-        Read { inner: Arc::new(ReadInner { txn, format, tables }) }
+        Read { inner: Arc::new(ReadInner { txn, format, moment, tables }) }
+    }
+
+    /// Snapshots of one open store that have the same moment see the same file, whatever changed in it: a stamp for
+    /// what was derived from a snapshot. None where the snapshot was taken beside a commit.
+    pub fn moment(&self) -> Option<u64> {
+        self.inner.moment
     }
 
     /// The tables that a file of this format has.
@@ -187,7 +194,8 @@ impl Write {
     pub fn commit(mut self) -> Result<()> {
         self.flush()?;
         let txn = self.txn.take().ok_or(Error::Closed)?;
-        guarded(|| Ok(txn.commit()?)).inspect_err(|_| self.shared.poison())
+        let commit = || guarded(|| Ok(txn.commit()?));
+        self.shared.committing(commit).inspect_err(|_| self.shared.poison())
     }
 
     /// Takes everything back, as dropping does, but tells of errors.

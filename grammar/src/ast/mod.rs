@@ -51,7 +51,7 @@ pub enum Statement {
     CreateModel(CreateModel),
     /// `DROP MODEL name`
     DropModel(Name),
-    /// `RECOMMEND 10 FOR USER 'u1' [USING policy] [WHERE …] [WITH (…)]`
+    /// `RECOMMEND 10 FOR USER 'u1' [USING policy] [WHERE …] [INTO 'file'] [WITH (…)]`
     Recommend(Recommend),
     /// `EVALUATE POLICY a, b [ON test] [AT 5, 10] [WITH (…)] [IN BACKGROUND]`
     Evaluate(Evaluate),
@@ -361,6 +361,8 @@ pub struct Recommend {
     pub using: Option<Name>,
     /// `WHERE …`
     pub filter: Option<Spanned<Expr>>,
+    /// `INTO 'file'`
+    pub into: Option<Spanned<Operand>>,
     /// `WITH (…)`
     pub with: Vec<WithOption>,
 }
@@ -370,6 +372,8 @@ pub struct Recommend {
 pub enum Context {
     /// `FOR USER 'u1'`: the user's history.
     User(Operand),
+    /// `FOR ALL USERS`: the history of each of them.
+    Users,
     /// `AFTER ('i1', 'i2')`: a history written out, oldest first.
     After(Vec<Spanned<Operand>>),
 }

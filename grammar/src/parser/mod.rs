@@ -117,8 +117,8 @@ const FORMS: &[Form] = &[
     },
     Form {
         words: &["RECOMMEND"],
-        text: "RECOMMEND [n] FOR USER 'user' | RECOMMEND [n] AFTER ('item', …) [USING policy] \
-               [WHERE condition] [WITH (option = value, …)]",
+        text: "RECOMMEND [n] FOR USER 'user' | FOR ALL USERS | AFTER ('item', …) [USING policy] \
+               [WHERE condition] [INTO 'file'] [WITH (option = value, …)]",
         parse: recommend::recommend,
     },
     Form {

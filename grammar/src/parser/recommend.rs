@@ -18,13 +18,16 @@ pub(super) fn recommend(input: Tokens<'_>) -> Parsed<'_, Statement> {
     let (rest, context) = spanned(context)(rest)?;
     let (rest, using) = clause("USING", name(Expected::Policy)).parse(rest)?;
     let (rest, filter) = clause("WHERE", expr).parse(rest)?;
+    let (rest, into) = clause("INTO", text).parse(rest)?;
     let (rest, with) = with_options(rest)?;
-    Ok((rest, Statement::Recommend(Recommend { count, context, using, filter, with })))
+    Ok((rest, Statement::Recommend(Recommend { count, context, using, filter, into, with })))
 }
 
 fn context(input: Tokens<'_>) -> Parsed<'_, Context> {
-    let user = preceded(keywords("FOR", "USER"), cut(text)).map(|user| Context::User(user.node));
+    let user = preceded(keyword("USER"), cut(text)).map(|user| Context::User(user.node));
+    let users = keywords("ALL", "USERS").map(|()| Context::Users);
+    let somebody = preceded(keyword("FOR"), cut(alt((user, users))));
     let items = delimited(symbol("("), list(text), symbol(")"));
     let after = preceded(keyword("AFTER"), cut(items)).map(Context::After);
-    alt((user, after)).parse(input)
+    alt((somebody, after)).parse(input)
 }

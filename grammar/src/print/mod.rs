@@ -182,6 +182,7 @@ impl Display for Context {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Context::User(user) => write!(f, "FOR USER {user}"),
+            Context::Users => f.write_str("FOR ALL USERS"),
             Context::After(items) => {
                 f.write_str("AFTER (")?;
                 list(f, items, |f, item| write!(f, "{}", item.node))?;
@@ -354,6 +355,7 @@ impl Display for Recommend {
         write!(f, "{}", self.context.node)?;
         clause(f, "USING", self.using.as_ref().map(name))?;
         filter(f, self.filter.as_ref())?;
+        clause(f, "INTO", self.into.as_ref().map(|into| &into.node))?;
         with(f, &self.with)
     }
 }

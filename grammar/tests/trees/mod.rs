@@ -257,14 +257,17 @@ fn define() -> BoxedStrategy<Statement> {
 }
 
 fn ask() -> BoxedStrategy<Statement> {
-    let context =
-        prop_oneof![given().prop_map(Context::User), vec(file(), 1..4).prop_map(Context::After),];
+    let context = prop_oneof![
+        given().prop_map(Context::User),
+        Just(Context::Users),
+        vec(file(), 1..4).prop_map(Context::After),
+    ];
     let numbers = vec(any::<u64>().prop_map(at), 0..3);
     prop_oneof![
         select().prop_map(Statement::Select),
-        (of(count()), context.prop_map(at), of(name()), of(expr()), with()).prop_map(
-            |(count, context, using, filter, with)| {
-                Statement::Recommend(Recommend { count, context, using, filter, with })
+        (of(count()), context.prop_map(at), of(name()), of(expr()), of(file()), with()).prop_map(
+            |(count, context, using, filter, into, with)| {
+                Statement::Recommend(Recommend { count, context, using, filter, into, with })
             }
         ),
         (vec(name(), 1..3), of(name()), numbers, with(), any::<bool>()).prop_map(

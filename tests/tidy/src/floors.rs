@@ -47,6 +47,7 @@ const SIDEWAYS: &[(&str, &str, &str)] = &[
     ("*", "error", "everything can fail"),
     ("params", "value", "a parameter is a value"),
     ("schema", "value", "a field has the type of a value"),
+    ("cache", "decode", "it keeps what predicates allow"),
     ("enrich", "model", "a stage asks a model"),
     ("settings", "options", "a setting is an option of the session"),
     ("settings", "value", "a setting has a value"),
