@@ -45,13 +45,20 @@ impl Names {
     fn read(view: &dyn View, index: &IndexSet) -> Result<Self> {
         let mut found = String::new();
         let mut spans = vec![0..0; index.trie.len()];
+        let mut missing = spans.len();
         items::each_id(view, |id, number| {
             if let Some(position) = index.catalogue.position(number) {
                 let start = found.len();
                 found.push_str(id);
+                missing -= 1;
                 spans[index.trie.rank(position) as usize] = start..found.len();
             }
         })?;
+        if missing > 0 {
+            let message =
+                format!("{missing} items of the tree have been deleted since it was taken");
+            return Err(Error::input("stale-tree", message).help("take it again: db.tree(…)"));
+        }
         let mut names = Names {
             text: String::with_capacity(found.len()),
             starts: Vec::with_capacity(spans.len() + 1),

@@ -1,6 +1,6 @@
 //! The SID tree in memory: look-ups without a statement, for services that hold it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::cache::{IndexSet, Names};
 use crate::error::Result;
@@ -12,7 +12,8 @@ use crate::settings::Settings;
 /// The SIDs of a published generation with the ids of their items, as they were when it was taken.
 ///
 /// Cheap to clone and to take again: as long as no SID changes, [`Database::tree`](crate::Database::tree) gives the
-/// same one. Ids under a prefix stand next to each other in memory, so a look-up is a few steps and a walk.
+/// same one. Ids are read when they are first asked for; from then on those under a prefix stand next to each other in
+/// memory, so a look-up is a few steps and a walk.
 ///
 /// ```
 /// # let db = sidql::Database::open_in_memory()?;
@@ -22,7 +23,7 @@ use crate::settings::Settings;
 /// # db.execute("REBUILD CODEBOOK full", ())?;
 /// let tree = db.tree("full")?;
 /// for (code, count) in tree.children(&[]) {
-///     let ids: Vec<&str> = tree.ids(&[code]).collect();
+///     let ids: Vec<&str> = tree.ids(&[code])?.collect();
 ///     assert_eq!(ids.len(), count);
 /// }
 /// # Ok::<(), sidql::Error>(())
@@ -30,18 +31,37 @@ use crate::settings::Settings;
 #[derive(Clone)]
 pub struct Tree {
     index: Arc<IndexSet>,
-    names: Arc<Names>,
+    names: Arc<Later>,
+}
+
+/// Ids that are read when they are first asked for.
+struct Later {
+    engine: Arc<Engine>,
+    names: OnceLock<Arc<Names>>,
+}
+
+impl Later {
+    fn get(&self, index: &IndexSet) -> Result<&Names> {
+        if let Some(names) = self.names.get() {
+            return Ok(names);
+        }
+        // No snapshot is held until then, which would keep its pages. An id never changes, and a number is never given
+        // twice; so a later snapshot has the same ids, or lacks some.
+        let names = self.engine.cache.names(&self.engine.store.read()?, index)?;
+        Ok(self.names.get_or_init(|| names))
+    }
 }
 
 impl Tree {
-    pub(crate) fn open(engine: &Engine, codebook: &str) -> Result<Self> {
+    pub(crate) fn open(engine: &Arc<Engine>, codebook: &str) -> Result<Self> {
         let read = engine.store.read()?;
         let (settings, params) = (Settings::default(), Params::default());
         let catalog = Catalog::new(&read, &settings, &params)?;
         let generation = catalog.generation(Some(codebook), None)?.number;
         let index = engine.cache.index(&read, generation)?;
-        let names = engine.cache.names(&read, &index)?;
-        Ok(Tree { index, names })
+        let engine = Arc::clone(engine);
+        let names = Later { engine, names: OnceLock::new() };
+        Ok(Tree { index, names: Arc::new(names) })
     }
 
     /// The number of levels of a SID.
@@ -60,12 +80,16 @@ impl Tree {
     }
 
     /// The ids of the items whose SIDs begin with these codes, in the order of the SIDs.
-    pub fn ids(&self, prefix: &[u16]) -> impl ExactSizeIterator<Item = &str> {
+    ///
+    /// # Errors
+    /// At the first call, where the ids cannot be read, or items were deleted since the tree was taken: take it again.
+    pub fn ids(&self, prefix: &[u16]) -> Result<impl ExactSizeIterator<Item = &str>> {
+        let names = self.names.get(&self.index)?;
         let ranks = match self.index.trie.node_of(prefix) {
             Some(node) => self.index.trie.items_under(node),
             None => 0..0,
         };
-        ranks.map(|rank| self.names.get(rank))
+        Ok(ranks.map(|rank| names.get(rank)))
     }
 
     /// The codes that go on after a prefix, ascending, each with the number of items under it.

@@ -156,7 +156,7 @@ fn a_reader_that_began_before_ends_on_the_old_generation() {
     run(&db, "DROP CODEBOOK full UNUSED");
     assert_eq!(before.generation(), 1);
     assert_eq!(before.children(&[]), first);
-    let ids: usize = first.iter().map(|(code, _)| before.ids(&[*code]).count()).sum();
+    let ids: usize = first.iter().map(|(code, _)| before.ids(&[*code]).unwrap().count()).sum();
     assert_eq!(ids, 60);
     let after = db.tree("full").unwrap();
     assert_eq!(after.generation(), 2);

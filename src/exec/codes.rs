@@ -27,9 +27,9 @@ pub(super) fn nodes(
     let filter = select.filter.as_ref();
     let mut rows = Vec::new();
     let mut seen = 0;
-    // A node, its codes, and how many share its parent.
-    let mut stack: Vec<(u32, Vec<u16>, usize)> = vec![(Trie::ROOT, Vec::new(), 0)];
-    while let Some((node, prefix, beside)) = stack.pop() {
+    // A node, its codes, how many share its parent, and the items of that.
+    let mut stack: Vec<(u32, Vec<u16>, usize, usize)> = vec![(Trie::ROOT, Vec::new(), 0, 0)];
+    while let Some((node, prefix, beside, above)) = stack.pop() {
         seen += 1;
         if seen % CHECK_EVERY == 0 {
             reading.progress.check()?;
@@ -37,13 +37,15 @@ pub(super) fn nodes(
         let inner = prefix.len() < trie.levels();
         let (codes, first) = if inner { trie.children(node) } else { (&[][..], 0) };
         if wanted.iter().any(|nodes| nodes.holds(&prefix)) {
-            let whole: [Value; 6] = [
+            let share = trie.count(node) as f64 / above.max(1) as f64;
+            let whole: [Value; 7] = [
                 Sid::new(&prefix).ok().into(),
                 prefix.len().into(),
                 trie.count(node).into(),
                 codes.len().into(),
                 prefix.split_last().and_then(|(_, parent)| Sid::new(parent).ok()).into(),
                 beside.into(),
+                share.into(),
             ];
             let column = |source: &Source| match source {
                 Source::Column(at) => whole[*at].clone(),
@@ -58,7 +60,7 @@ pub(super) fn nodes(
             let mut longer = prefix.clone();
             longer.push(*code);
             if wanted.iter().any(|nodes| nodes.admits(&longer)) {
-                stack.push((first + at as u32, longer, codes.len() - 1));
+                stack.push((first + at as u32, longer, codes.len() - 1, trie.count(node)));
             }
         }
     }

@@ -10,9 +10,11 @@ use sidql_storage::{
 
 use super::select::Reading;
 use crate::clock::format_ms;
+use crate::derive::drift::health_of;
 use crate::error::Result;
 use crate::plan::relation::Relation;
 use crate::plan::scope::Source;
+use crate::quantize::health::{Health, Level};
 use crate::value::{Row, Value};
 
 /// The rows of a relation, each with a value for every source.
@@ -106,9 +108,15 @@ fn codebook_rows(view: &dyn View) -> Result<Vec<Row>> {
 fn generation_rows(view: &dyn View) -> Result<Vec<Row>> {
     let published: Vec<u32> =
         codebooks::all(view)?.iter().filter_map(|one| one.published).collect();
-    let row = |one: sidql_storage::Generation| {
+    let row = |one: sidql_storage::Generation| -> Result<Row> {
         let state = if published.contains(&one.number) { "published" } else { one.state.name() };
-        vec![
+        // One that is still being made has not been measured.
+        let health: Option<Health> = match one.health.as_str() {
+            "" | "{}" => None,
+            _ => Some(health_of(&one)?),
+        };
+        let of = |value: fn(&Health) -> Value| health.as_ref().map_or(Value::Null, value);
+        Ok(vec![
             one.codebook.into(),
             one.ordinal.into(),
             state.into(),
@@ -116,10 +124,32 @@ fn generation_rows(view: &dyn View) -> Result<Vec<Row>> {
             i64::from(one.levels).into(),
             Value::List(one.sizes.iter().map(|size| (*size).into()).collect()),
             one.items.into(),
+            of(|health| by_level(health, |level| level.used.into())),
+            of(|health| by_level(health, |level| rounded(level.perplexity, 10.0))),
+            of(|health| by_level(health, |level| rounded(level.gini, 1e3))),
+            of(|health| health.error.into()),
+            of(|health| health.native.items.into()),
+            of(|health| health.moved.into()),
+            of(|health| health.repaired.largest.into()),
+            of(|health| {
+                let shared = health.behaviour.as_ref().map(|found| &found.shared);
+                shared.map_or(Value::Null, |all| {
+                    Value::List(all.iter().map(|share| rounded(*share, 1e4)).collect())
+                })
+            }),
             format_ms(one.created_ms).into(),
-        ]
+        ])
     };
-    Ok(generations::all(view)?.into_iter().map(row).collect())
+    generations::all(view)?.into_iter().map(row).collect()
+}
+
+fn by_level(health: &Health, of: impl Fn(&Level) -> Value) -> Value {
+    Value::List(health.levels.iter().map(of).collect())
+}
+
+/// A figure of which so many parts of one are told.
+fn rounded(figure: f64, parts: f64) -> Value {
+    Value::Float((figure * parts).round() / parts)
 }
 
 fn policy_rows(view: &dyn View) -> Result<Vec<Row>> {

@@ -75,8 +75,8 @@ impl<'a> Catalog<'a> {
                 let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
                 let message = format!("several codebooks are published: {}", names.join(", "));
                 Err(Error::input("ambiguous-codebook", message).help(format!(
-                    "name one, as in prefix('{}'), or SET codebook = '{}'",
-                    names[0], names[0]
+                    "name one, as in prefix('{0}') or DESCRIBE PREFIX a1 IN {0}, or SET codebook = '{0}'",
+                    names[0]
                 )))
             }
         }

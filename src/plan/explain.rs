@@ -171,7 +171,7 @@ fn recommend_lines(recommend: &Recommend) -> Vec<String> {
         also += &format!(", {weight} x {field} added to scores");
     }
     let policy = &recommend.policy;
-    let head = match policy.codebook.as_deref() {
+    let head = match &recommend.spoken {
         Some(codebook) => format!(
             "recommend {} {context}: policy {} ({}), {decode} along the trie of {codebook}{also}",
             recommend.count, policy.name, policy.kind

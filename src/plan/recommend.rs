@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sidql_grammar::ast::{self, Context};
-use sidql_storage::{EvidenceKind, FieldNo, FieldType, GenerationNo, PolicyCard, generations};
+use sidql_storage::{
+    EvidenceKind, FieldNo, FieldType, GenerationNo, PolicyCard, codebooks, generations,
+};
 
 use super::bind::Catalog;
 use super::operand;
@@ -24,6 +26,8 @@ pub(crate) struct Recommend {
     pub(crate) count: usize,
     /// The policy.
     pub(crate) policy: PolicyCard,
+    /// The codes that it speaks, in words.
+    pub(crate) spoken: Option<String>,
     /// The history.
     pub(crate) history: History,
     /// The predicate, with its access path.
@@ -169,7 +173,40 @@ pub(crate) fn plan(catalog: &Catalog<'_>, recommend: &ast::Recommend) -> Result<
     };
     let told = shown(catalog, &["id", "sid", "descriptors"])?;
     let shown = shown(catalog, columns)?;
-    Ok(Recommend { count, policy, history, filter, shown, told, variety, boost, into, options })
+    let spoken = spoken(catalog, &policy)?;
+    Ok(Recommend {
+        count,
+        policy,
+        spoken,
+        history,
+        filter,
+        shown,
+        told,
+        variety,
+        boost,
+        into,
+        options,
+    })
+}
+
+/// The generation that a policy answers on, which need not be the published one.
+fn spoken(catalog: &Catalog<'_>, policy: &PolicyCard) -> Result<Option<String>> {
+    let (Some(codebook), Some(number)) = (&policy.codebook, policy.generation) else {
+        return Ok(policy.codebook.clone());
+    };
+    let ordinal = |number| -> Result<Option<u32>> {
+        Ok(generations::get(catalog.view, number)?.map(|one| one.ordinal))
+    };
+    let Some(own) = ordinal(number)? else { return Ok(Some(codebook.clone())) };
+    let published = codebooks::get(catalog.view, codebook)?.and_then(|one| one.published);
+    let others = match published.filter(|published| *published != number) {
+        Some(other) => ordinal(other)?,
+        None => None,
+    };
+    Ok(Some(match others {
+        Some(other) => format!("{codebook}, generation {own}, not the published {other}"),
+        None => format!("{codebook}, generation {own}"),
+    }))
 }
 
 /// What the options say of prefixes: those of the policy's own codes, or of the published ones where it has none.

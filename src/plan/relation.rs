@@ -111,6 +111,7 @@ const CODES: &[Column] = &[
     ("children", Number),
     ("parent", Sid),
     ("siblings", Number),
+    ("share", Number),
 ];
 const CODEBOOKS: &[Column] = &[
     ("name", Text),
@@ -128,6 +129,14 @@ const GENERATIONS: &[Column] = &[
     ("levels", Number),
     ("sizes", List),
     ("items", Number),
+    ("used", List),
+    ("perplexity", List),
+    ("gini", List),
+    ("error", Number),
+    ("collisions", Number),
+    ("moved", Number),
+    ("largest", Number),
+    ("followers", List),
     ("created", Text),
 ];
 const POLICIES: &[Column] = &[

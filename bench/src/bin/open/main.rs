@@ -44,7 +44,7 @@ fn main() -> Result {
         "worst",
         "first answer ms",
         "tree ms",
-        "ids ms",
+        "with ids ms",
         "tree MiB",
         "ids MiB",
         "file MiB",
@@ -102,7 +102,7 @@ fn open(file: &str, code: u16) -> Result {
     }
     tell("tree", since());
     tell("tree_mib", peak_mib().unwrap_or(f64::NAN) - before);
-    let ids = tree.ids(&[code]).count();
+    let ids = tree.ids(&[code])?.count();
     if ids != tree.count(&[code]) {
         return Err("the tree misses ids".into());
     }

@@ -100,11 +100,11 @@ impl Bench {
             name: "sidql tree in memory, ids",
             look: Box::new(move |prefix| {
                 ids.clear();
-                ids.extend(tree.ids(prefix));
+                ids.extend(tree.ids(prefix)?);
                 Ok(black_box(&ids).len())
             }),
             check: Box::new(move |prefix| {
-                Ok(tree.ids(prefix).map(|id| Found { item: number(id), data: None }).collect())
+                Ok(tree.ids(prefix)?.map(|id| Found { item: number(id), data: None }).collect())
             }),
         }
     }
