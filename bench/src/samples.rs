@@ -20,6 +20,12 @@ impl Samples {
         }
     }
 
+    /// The one that a share of them does not pass, by the nearest rank.
+    pub fn at(&self, share: f64) -> f64 {
+        let rank = (self.0.len() as f64 * share).ceil() as usize;
+        self.0.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+    }
+
     /// The least.
     pub fn least(&self) -> f64 {
         self.0.first().copied().unwrap_or(f64::NAN)
@@ -56,6 +62,7 @@ mod tests {
     fn middle_ends_and_spread() {
         let odd = Samples::new(vec![3.0, 1.0, 8.0]);
         assert_eq!((odd.median(), odd.least(), odd.most(), odd.mean()), (3.0, 1.0, 8.0, 4.0));
+        assert_eq!([odd.at(0.3), odd.at(0.34), odd.at(1.0)], [1.0, 3.0, 8.0]);
         assert_eq!(odd.deviation(), 13.0_f64.sqrt());
         assert_eq!(Samples::new(vec![4.0, 1.0, 2.0, 9.0]).median(), 3.0);
         assert_eq!(odd.cells(1), ["3.0", "1.0", "8.0"]);
