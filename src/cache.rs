@@ -8,8 +8,8 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sidql_storage::{
-    BlobNo, Generation, GenerationNo, PolicyCard, Space, View, blobs, generations, items, models,
-    sids,
+    BlobNo, Codebook, Field, Generation, GenerationNo, PolicyCard, Space, View, blobs, codebooks,
+    fields, generations, items, models, sids,
 };
 
 use crate::decode::Allowed;
@@ -137,9 +137,18 @@ pub(crate) struct Cache {
     fusions: Mutex<HashMap<BlobNo, Arc<Fusion>>>,
     catalogue: Mutex<Option<(Extent, Arc<Catalogue>)>>,
     policies: Mutex<HashMap<String, (Stamp, Arc<Ready>)>>,
+    words: Mutex<Option<(u64, Arc<Words>)>>,
     allowed: Mutex<Masks>,
     /// What `auto` means; nothing said: the best there is.
     device: Mutex<Option<String>>,
+}
+
+/// The small tables that every statement consults.
+pub(crate) struct Words {
+    /// The metadata fields of the items, by number.
+    pub(crate) fields: Vec<Field>,
+    /// The codebooks with a published generation.
+    pub(crate) published: Vec<Codebook>,
 }
 
 /// What predicates allow, all at one moment of the file.
@@ -319,6 +328,22 @@ impl Cache {
             Some(number) => Ground::Index(self.index(view, number)?),
             None => Ground::Items(self.items(view)?),
         })
+    }
+
+    /// What statements can name, read once for a moment of the file; always where there is none.
+    pub(crate) fn words(&self, view: &dyn View, moment: Option<u64>) -> Result<Arc<Words>> {
+        if let Some((known, words)) = &*lock(&self.words)
+            && Some(*known) == moment
+        {
+            return Ok(Arc::clone(words));
+        }
+        let mut published = codebooks::all(view)?;
+        published.retain(|codebook| codebook.published.is_some());
+        let words = Arc::new(Words { fields: fields::all(view)?, published });
+        if let Some(moment) = moment {
+            *lock(&self.words) = Some((moment, Arc::clone(&words)));
+        }
+        Ok(words)
     }
 
     /// What a predicate allows on a ground, made once for a moment of the file; always where there is none.

@@ -13,6 +13,7 @@ use crate::job::{JobHandle, Runner, queue};
 use crate::params::Params;
 use crate::recommender::Recommender;
 use crate::session::Session;
+use crate::statement::{Snapshot, Statement, Transaction};
 use crate::tree::Tree;
 use crate::value::Rows;
 
@@ -43,7 +44,7 @@ impl Database {
 
     /// A database that is gone with its handle.
     pub fn open_in_memory() -> Result<Self> {
-        Database::over(Store::in_memory()?, true)
+        Database::builder().open_in_memory()
     }
 
     /// Ways to open.
@@ -51,17 +52,8 @@ impl Database {
         Builder {
             options: OpenOptions { create: true, ..OpenOptions::default() },
             file_access: true,
+            device: None,
         }
-    }
-
-    fn over(store: Store, file_access: bool) -> Result<Self> {
-        if !store.is_read_only() {
-            queue::mark_interrupted(&store)?;
-            sweep(&store)?;
-        }
-        let cache = Arc::new(Cache::default());
-        let runner = Runner::new(store.clone(), Arc::clone(&cache));
-        Ok(Database { engine: Arc::new(Engine { store, cache, runner, file_access }) })
     }
 
     /// A session, which has settings and may hold a transaction.
@@ -82,13 +74,31 @@ impl Database {
     /// # Errors
     /// As [`Database::execute`]; also when the statement gives no rows.
     pub fn query(&self, text: &str, params: impl Into<Params>) -> Result<Rows> {
-        match self.execute(text, params)? {
-            Outcome::Rows(rows) => Ok(rows),
-            _ => {
-                Err(Error::input("no-rows", "the statement gives no rows")
-                    .help("run it by `execute`"))
-            }
-        }
+        self.execute(text, params)?.into_rows()
+    }
+
+    /// A statement that is parsed once and run often.
+    ///
+    /// # Errors
+    /// It cannot be parsed.
+    pub fn prepare(&self, text: &str) -> Result<Statement> {
+        Statement::prepare(&self.engine, text)
+    }
+
+    /// Begins a transaction; waits while another one is open. Dropped before its commit it changes nothing.
+    ///
+    /// # Errors
+    /// The file is open for reading only.
+    pub fn begin(&self) -> Result<Transaction> {
+        Transaction::begin(&self.engine)
+    }
+
+    /// The file as it is now, for several queries that must agree.
+    ///
+    /// # Errors
+    /// The file is closed.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::take(&self.engine)
     }
 
     /// The items that a policy recommends to a user, with their scores, the best first.
@@ -163,9 +173,16 @@ fn sweep(store: &Store) -> Result<()> {
 pub struct Builder {
     options: OpenOptions,
     file_access: bool,
+    device: Option<String>,
 }
 
 impl Builder {
+    /// Where models and policies run that do not say it themselves: `auto` (the best there is), `cpu`, `cuda`, `cuda:1`.
+    pub fn device(mut self, device: impl Into<String>) -> Self {
+        self.device = Some(device.into());
+        self
+    }
+
     /// Whether the file is opened for reading only; several processes can then have it open.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.options.read_only = read_only;
@@ -195,7 +212,7 @@ impl Builder {
     /// # Errors
     /// Memory is exhausted.
     pub fn open_in_memory(self) -> Result<Database> {
-        Database::over(Store::in_memory()?, self.file_access)
+        self.over(Store::in_memory()?)
     }
 
     /// Opens the file.
@@ -206,6 +223,21 @@ impl Builder {
         let path = path.as_ref();
         let store = Store::open(path, &self.options)
             .map_err(|error| Error::from(error).context(path.display()))?;
-        Database::over(store, self.file_access)
+        self.over(store)
+    }
+
+    fn over(self, store: Store) -> Result<Database> {
+        let cache = Arc::new(Cache::default());
+        if let Some(device) = &self.device {
+            crate::device::choose(device)?;
+            cache.run_on(device);
+        }
+        if !store.is_read_only() {
+            queue::mark_interrupted(&store)?;
+            sweep(&store)?;
+        }
+        let runner = Runner::new(store.clone(), Arc::clone(&cache));
+        let file_access = self.file_access;
+        Ok(Database { engine: Arc::new(Engine { store, cache, runner, file_access }) })
     }
 }

@@ -44,7 +44,7 @@
 //! ```text
 //! 12  lib
 //! 11  db          the one shared handle
-//! 10  session recommender tree
+//! 10  session statement recommender tree
 //!  9  exec        runs plans; complete
 //!  8  plan        names to meaning
 //!  7  job         persisted queue of long work
@@ -87,6 +87,7 @@ mod reward;
 mod schema;
 mod session;
 mod settings;
+mod statement;
 mod train;
 mod tree;
 mod value;
@@ -98,9 +99,10 @@ pub use error::{Error, Kind as ErrorKind, Result};
 pub use exec::{JobProgress, Outcome};
 pub use job::JobHandle;
 pub use params::Params;
-pub use progress::Snapshot;
+pub use progress::Snapshot as Progress;
 pub use recommender::Recommender;
 pub use session::{Interrupt, Session};
 pub use sidql_grammar as grammar;
+pub use statement::{Snapshot, Statement, Transaction};
 pub use tree::Tree;
-pub use value::{Row, Rows, Sid, Value};
+pub use value::{FromValue, Row, RowRef, Rows, Sid, Value};

@@ -1,8 +1,9 @@
 //! One user's conversation with the database: parse, plan, run; settings, a transaction, completion.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use sidql_storage::{View, Write};
+use sidql_grammar::ast;
+use sidql_storage::{Read, View, Write};
 
 use crate::complete::{self, Completion};
 use crate::error::{Error, Result};
@@ -12,26 +13,30 @@ use crate::plan::bind::Catalog;
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::settings::Settings;
+use crate::statement::Statement;
+use crate::value::{RowRef, Rows};
 
 /// A session: settings, and perhaps an open transaction, which is rolled back when the session goes.
 pub struct Session {
     engine: Arc<Engine>,
     settings: Settings,
     transaction: Option<Write>,
+    /// What every statement sees, where that shall not move.
+    pinned: Option<Read>,
     observer: Option<Observer>,
-    running: Arc<std::sync::Mutex<Progress>>,
+    running: Arc<Mutex<Progress>>,
 }
 
 /// Interrupts the statement that a session runs. Cheap to clone, and usable from any thread.
 #[derive(Clone, Debug)]
 pub struct Interrupt {
-    running: Arc<std::sync::Mutex<Progress>>,
+    running: Arc<Mutex<Progress>>,
 }
 
 impl Interrupt {
     /// Asks the running statement to stop; does nothing when none runs.
     pub fn interrupt(&self) {
-        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).stop();
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).stop();
     }
 }
 
@@ -41,9 +46,15 @@ impl Session {
             engine,
             settings: Settings::default(),
             transaction: None,
+            pinned: None,
             observer: None,
             running: Arc::default(),
         }
+    }
+
+    /// A session that sees one snapshot for ever, and changes nothing.
+    pub(crate) fn pinned(engine: Arc<Engine>, read: Read) -> Self {
+        Session { pinned: Some(read), ..Session::new(engine) }
     }
 
     /// Runs one statement; a `;` behind it is optional.
@@ -52,24 +63,81 @@ impl Session {
     /// What is wrong with it. A change that fails while it runs takes its whole transaction back; a statement that
     /// is refused before it changes anything does not.
     pub fn execute(&mut self, text: &str, params: impl Into<Params>) -> Result<Outcome> {
-        let params = params.into();
-        let progress = Progress::default();
-        *self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = progress.clone();
-        self.run(text, &params, &progress).map_err(|error| error.with_report(text))
+        let tree =
+            sidql_grammar::parse(text).map_err(|error| Error::from(error).with_report(text))?;
+        self.work(text, &tree, &params.into(), exec::execute)
     }
 
-    fn run(&mut self, text: &str, params: &Params, progress: &Progress) -> Result<Outcome> {
-        let statement = sidql_grammar::parse(text)?;
-        let snapshot = match self.transaction {
-            Some(_) => None,
-            None => Some(self.engine.store.read()?),
+    /// Runs one statement that gives rows.
+    ///
+    /// # Errors
+    /// As [`Session::execute`]; also when the statement gives no rows.
+    pub fn query(&mut self, text: &str, params: impl Into<Params>) -> Result<Rows> {
+        self.execute(text, params)?.into_rows()
+    }
+
+    /// Runs a statement that was prepared, with the settings and in the transaction of this session.
+    ///
+    /// # Errors
+    /// As [`Session::execute`].
+    pub fn run(&mut self, statement: &Statement, params: impl Into<Params>) -> Result<Outcome> {
+        self.work(statement.text(), statement.tree(), &params.into(), exec::execute)
+    }
+
+    /// Hands over the rows of a statement one by one. Those of a SELECT that neither groups nor orders are handed over
+    /// as they are found: a large result needs no memory.
+    ///
+    /// # Errors
+    /// As [`Session::query`]; an error of `take` ends the statement and is given back.
+    pub fn for_each(
+        &mut self,
+        statement: &Statement,
+        params: impl Into<Params>,
+        mut take: impl FnMut(RowRef<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let (text, tree) = (statement.text(), statement.tree());
+        self.work(text, tree, &params.into(), |context, plan| {
+            let columns = std::cell::RefCell::new(Vec::new());
+            let mut begin = |names| *columns.borrow_mut() = names;
+            exec::each(context, plan, &mut begin, &mut |row| {
+                take(RowRef::new(&columns.borrow(), &row))
+            })
+        })
+    }
+
+    fn work<T>(
+        &mut self,
+        text: &str,
+        tree: &ast::Statement,
+        params: &Params,
+        work: impl FnOnce(&mut Context<'_>, Plan) -> Result<T>,
+    ) -> Result<T> {
+        let progress = Progress::default();
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = progress.clone();
+        self.plan_and(text, tree, params, &progress, work).map_err(|error| error.with_report(text))
+    }
+
+    fn plan_and<T>(
+        &mut self,
+        text: &str,
+        tree: &ast::Statement,
+        params: &Params,
+        progress: &Progress,
+        work: impl FnOnce(&mut Context<'_>, Plan) -> Result<T>,
+    ) -> Result<T> {
+        let snapshot = match (&self.transaction, &self.pinned) {
+            (Some(_), _) => None,
+            (None, Some(read)) => Some(read.clone()),
+            (None, None) => Some(self.engine.store.read()?),
         };
         let view: &dyn View = match (&self.transaction, &snapshot) {
             (Some(write), _) => write,
             (None, Some(read)) => read,
             (None, None) => return Err(Error::internal("a statement without a view")),
         };
-        let plan = plan::plan(&Catalog::new(view, &self.settings, params)?, &statement)?;
+        let moment = snapshot.as_ref().and_then(Read::moment);
+        let words = self.engine.cache.words(view, moment)?;
+        let plan = plan::plan(&Catalog::new(view, words, &self.settings, params), tree)?;
         self.permit(&plan)?;
         let changes = plan.writes();
         let mut context = Context {
@@ -81,7 +149,7 @@ impl Session {
             observer: &mut self.observer,
             text: text.trim().trim_end_matches(';').trim_end(),
         };
-        let outcome = exec::execute(&mut context, plan);
+        let outcome = work(&mut context, plan);
         // A change that failed half-way cannot be told from one that did not happen.
         let refused = outcome.as_ref().is_err_and(|error| error.code() == "in-transaction");
         if outcome.is_err() && changes && !refused && self.transaction.take().is_some() {
@@ -100,6 +168,10 @@ impl Session {
         if plan.touches_files() && !self.engine.file_access {
             return Err(Error::input("no-file-access", "statements may not name files here")
                 .help("the database was opened without file access (`--safe`)"));
+        }
+        if self.pinned.is_some() && (plan.writes() || matches!(plan, Plan::Begin)) {
+            return Err(Error::input("read-only", "a snapshot is for reading only")
+                .help("run it by the database"));
         }
         if plan.writes() && self.engine.store.is_read_only() {
             return Err(Error::input("read-only", "the database is open for reading only"));

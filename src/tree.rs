@@ -56,7 +56,8 @@ impl Tree {
     pub(crate) fn open(engine: &Arc<Engine>, codebook: &str) -> Result<Self> {
         let read = engine.store.read()?;
         let (settings, params) = (Settings::default(), Params::default());
-        let catalog = Catalog::new(&read, &settings, &params)?;
+        let words = engine.cache.words(&read, read.moment())?;
+        let catalog = Catalog::new(&read, words, &settings, &params);
         let generation = catalog.generation(Some(codebook), None)?.number;
         let index = engine.cache.index(&read, generation)?;
         let engine = Arc::clone(engine);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::{Error, Result};
+
 pub use sidql_storage::Sid;
 
 /// One value of a row or a parameter.
@@ -66,6 +68,107 @@ impl Rows {
     pub fn get(&self, row: usize, column: &str) -> Option<&Value> {
         let at = self.columns.iter().position(|name| name == column)?;
         self.rows.get(row)?.get(at)
+    }
+}
+
+impl Rows {
+    /// The rows with the names of their columns.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = RowRef<'_>> {
+        self.rows.iter().map(|row| RowRef::new(&self.columns, row))
+    }
+}
+
+impl<'a> IntoIterator for &'a Rows {
+    type Item = RowRef<'a>;
+    type IntoIter = Box<dyn ExactSizeIterator<Item = RowRef<'a>> + 'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
+    }
+}
+
+/// A row with the names of its columns.
+#[derive(Clone, Copy, Debug)]
+pub struct RowRef<'a> {
+    columns: &'a [String],
+    values: &'a [Value],
+}
+
+impl<'a> RowRef<'a> {
+    pub(crate) fn new(columns: &'a [String], values: &'a [Value]) -> Self {
+        RowRef { columns, values }
+    }
+
+    /// The names of the columns.
+    pub fn columns(&self) -> &'a [String] {
+        self.columns
+    }
+
+    /// The values in the order of the columns.
+    pub fn values(&self) -> &'a [Value] {
+        self.values
+    }
+
+    /// The value of a column as a Rust type; `Option<T>` where it may be null.
+    ///
+    /// # Errors
+    /// There is no such column, or its value is of another type.
+    pub fn get<T: FromValue>(&self, column: &str) -> Result<T> {
+        let Some(at) = self.columns.iter().position(|name| name == column) else {
+            let known = self.columns.iter().map(String::as_str);
+            return Err(Error::unknown("column", column, known));
+        };
+        let value = &self.values[at];
+        T::from_value(value).ok_or_else(|| {
+            let (found, wanted) = (value.type_name(), T::NAME);
+            let error = Error::input("wrong-type", format!("`{column}` is {found}, not {wanted}"));
+            if value.is_null() { error.help("ask for an Option") } else { error }
+        })
+    }
+}
+
+/// What a [`Value`] can be read as, by [`RowRef::get`].
+pub trait FromValue: Sized {
+    /// What it is called in errors.
+    const NAME: &'static str;
+
+    /// The value as this type; none where it is another one.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+macro_rules! read_as {
+    ($($type:ty, $name:literal => |$value:ident| $read:expr;)*) => {$(
+        impl FromValue for $type {
+            const NAME: &'static str = $name;
+
+            fn from_value($value: &Value) -> Option<Self> {
+                $read
+            }
+        }
+    )*};
+}
+
+read_as! {
+    bool, "bool" => |value| if let Value::Bool(truth) = value { Some(*truth) } else { None };
+    i64, "int" => |value| value.as_i64();
+    u64, "an int that is not negative" => |value| value.as_i64().and_then(|int| int.try_into().ok());
+    f64, "a number" => |value| value.as_f64();
+    String, "text" => |value| value.as_str().map(str::to_owned);
+    Sid, "sid" => |value| if let Value::Sid(sid) = value { Some(sid.clone()) } else { None };
+    Vec<f32>, "vector" => |value| if let Value::Vector(all) = value { Some(all.clone()) } else { None };
+    Vec<u8>, "bytes" => |value| if let Value::Bytes(all) = value { Some(all.clone()) } else { None };
+    Vec<String>, "a list of texts" => |value| match value {
+        Value::List(list) => list.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    };
+    Value, "a value" => |value| Some(value.clone());
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    const NAME: &'static str = T::NAME;
+
+    fn from_value(value: &Value) -> Option<Self> {
+        if value.is_null() { Some(None) } else { T::from_value(value).map(Some) }
     }
 }
 

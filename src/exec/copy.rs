@@ -32,23 +32,25 @@ pub(crate) fn import(
 
 /// Runs a COPY … TO. The file appears under its name when it is complete.
 pub(crate) fn export(context: &mut Context<'_>, export: &Export) -> Result<Outcome> {
-    let rows = select::run(context.reading()?, &export.select)?;
+    let columns: Vec<String> = select::columns(&export.select).map(str::to_owned).collect();
     let given = &export.options;
     let options = format::given(given.header, given.delimiter.as_deref(), given.null.as_deref());
     let mut writer = format::create_writer(
         Path::new(&export.file),
         export.options.format.as_deref(),
-        &rows.columns,
+        &columns,
         &options,
     )?;
-    for (at, row) in rows.rows.iter().enumerate() {
-        if at % CHECK_EVERY == 0 {
+    let mut written = 0_u64;
+    select::each(context.reading()?, &export.select, &mut |row| {
+        if written.is_multiple_of(CHECK_EVERY as u64) {
             context.progress.check()?;
         }
-        writer.write(row)?;
-    }
+        written += 1;
+        writer.write(&row)
+    })?;
     writer.finish()?;
-    Ok(Outcome::say(format!("{} rows into {}", grouped(rows.len() as u64), export.file)))
+    Ok(Outcome::say(format!("{} rows into {}", grouped(written), export.file)))
 }
 
 /// Runs a COPY codes TO: the SIDs of a generation as the file that others read, one item after the other.

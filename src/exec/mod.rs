@@ -34,7 +34,7 @@ use crate::job::{JobHandle, Runner};
 use crate::plan::Plan;
 use crate::progress::{Progress, Snapshot};
 use crate::settings::Settings;
-use crate::value::Rows;
+use crate::value::{Row, Rows};
 use select::Reading;
 
 /// What a statement gives.
@@ -56,6 +56,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The table.
+    ///
+    /// # Errors
+    /// The statement gave none.
+    pub fn into_rows(self) -> Result<Rows> {
+        match self {
+            Outcome::Rows(rows) => Ok(rows),
+            _ => Err(no_rows()),
+        }
+    }
+
     /// A sentence.
     pub(crate) fn say(message: impl Into<String>) -> Outcome {
         Outcome::Done { message: message.into() }
@@ -190,6 +201,30 @@ pub(crate) fn execute(context: &mut Context<'_>, plan: Plan) -> Result<Outcome> 
         Plan::Commit => upkeep::commit(context),
         Plan::Rollback => upkeep::rollback(context),
     }
+}
+
+/// Runs a plan and hands over its rows one by one; those of a SELECT as they are found. Tells their columns first.
+pub(crate) fn each(
+    context: &mut Context<'_>,
+    plan: Plan,
+    begin: &mut dyn FnMut(Vec<String>),
+    take: &mut dyn FnMut(Row) -> Result<()>,
+) -> Result<()> {
+    if let Plan::Select(select) = &plan {
+        begin(select::columns(select).map(str::to_owned).collect());
+        return select::each(context.reading()?, select, take);
+    }
+    match execute(context, plan)? {
+        Outcome::Rows(rows) => {
+            begin(rows.columns);
+            rows.rows.into_iter().try_for_each(take)
+        }
+        _ => Err(no_rows()),
+    }
+}
+
+fn no_rows() -> Error {
+    Error::input("no-rows", "the statement gives no rows").help("run it by `execute`")
 }
 
 /// Tells the observer of a session how far a job is.

@@ -34,9 +34,36 @@ pub(crate) struct Reading<'a> {
 
 /// Runs a SELECT.
 pub(crate) fn run(reading: Reading<'_>, select: &Select) -> Result<Rows> {
-    let mut rows = Rows::new(select.columns.iter().map(|(name, _)| name.as_str()));
+    let mut rows = Rows::new(columns(select));
+    each(reading, select, &mut |row| {
+        rows.push(row);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// The names of what a SELECT gives.
+pub(crate) fn columns(select: &Select) -> impl Iterator<Item = &str> {
+    select.columns.iter().map(|(name, _)| name.as_str())
+}
+
+/// Runs a SELECT and hands over row by row. Where nothing is grouped, ranked or ordered, no more than a row is held.
+pub(crate) fn each(
+    reading: Reading<'_>,
+    select: &Select,
+    take: &mut dyn FnMut(Row) -> Result<()>,
+) -> Result<()> {
     if select.limit == Some(0) {
-        return Ok(rows);
+        return Ok(());
+    }
+    let wanted = select.limit.unwrap_or(usize::MAX);
+    let mut give =
+        |row: &Row| take(select.columns.iter().map(|(_, expr)| eval(expr, row)).collect());
+    if select.group.is_none() && select.order.is_empty() {
+        for row in sources(reading, select)?.skip(select.offset).take(wanted) {
+            give(&row?)?;
+        }
+        return Ok(());
     }
     let mut output = match &select.group {
         Some(group) => match group.counted {
@@ -46,11 +73,7 @@ pub(crate) fn run(reading: Reading<'_>, select: &Select) -> Result<Rows> {
         None => sources(reading, select)?.collect::<Result<Vec<Row>>>()?,
     };
     order(&mut output, &select.order);
-    let wanted = select.limit.unwrap_or(usize::MAX);
-    for row in output.iter().skip(select.offset).take(wanted) {
-        rows.push(select.columns.iter().map(|(_, expr)| eval(expr, row)).collect());
-    }
-    Ok(rows)
+    output.iter().skip(select.offset).take(wanted).try_for_each(give)
 }
 
 /// The rows of a SELECT before grouping, projection and order. Where nothing stands between, they end as soon

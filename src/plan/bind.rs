@@ -1,10 +1,13 @@
 //! Names of the catalogue to what they stand for, with the nearest known name in every error.
 
+use std::sync::Arc;
+
 use sidql_storage::{
     Codebook, EvidenceKind, Field, FieldNo, Generation, GenerationState, Model, PolicyCard, Space,
-    View, codebooks, evidence, fields, generations, models, policies, spaces,
+    View, codebooks, evidence, generations, models, policies, spaces,
 };
 
+use crate::cache::Words;
 use crate::derive::recipe::{Recipe, Stage, is_building};
 use crate::error::{Error, Result};
 use crate::params::Params;
@@ -18,32 +21,31 @@ pub(crate) struct Catalog<'a> {
     pub(crate) settings: &'a Settings,
     /// The parameters of the statement.
     pub(crate) params: &'a Params,
-    fields: Vec<Field>,
-    published: Vec<Codebook>,
+    words: Arc<Words>,
 }
 
 impl<'a> Catalog<'a> {
-    /// Reads the small tables that every statement consults.
+    /// What a view has; `words` are those of the same view.
     pub(crate) fn new(
         view: &'a dyn View,
+        words: Arc<Words>,
         settings: &'a Settings,
         params: &'a Params,
-    ) -> Result<Self> {
-        let mut published = codebooks::all(view)?;
-        published.retain(|codebook| codebook.published.is_some());
-        Ok(Catalog { view, settings, params, fields: fields::all(view)?, published })
+    ) -> Self {
+        Catalog { view, settings, params, words }
     }
 
     /// The metadata fields of the items, by number.
     pub(crate) fn fields(&self) -> &[Field] {
-        &self.fields
+        &self.words.fields
     }
 
     /// A metadata field by name; an exact match is preferred to one in another case.
     pub(crate) fn field(&self, name: &str) -> Option<(FieldNo, &Field)> {
-        let exact = self.fields.iter().position(|field| field.name == name);
-        let loose = || self.fields.iter().position(|field| field.name.eq_ignore_ascii_case(name));
-        exact.or_else(loose).map(|at| (at as FieldNo, &self.fields[at]))
+        let exact = self.words.fields.iter().position(|field| field.name == name);
+        let loose =
+            || self.words.fields.iter().position(|field| field.name.eq_ignore_ascii_case(name));
+        exact.or_else(loose).map(|at| (at as FieldNo, &self.words.fields[at]))
     }
 
     /// Whether a bare `sid` has a meaning.
@@ -54,7 +56,7 @@ impl<'a> Catalog<'a> {
     /// The codebook that a bare `sid` or `prefix` means.
     pub(crate) fn default_codebook(&self) -> Result<&Codebook> {
         if let Some(name) = &self.settings.codebook {
-            return self.published.iter().find(|codebook| codebook.name == *name).ok_or_else(
+            return self.words.published.iter().find(|codebook| codebook.name == *name).ok_or_else(
                 || {
                     Error::input(
                         "not-published",
@@ -64,7 +66,7 @@ impl<'a> Catalog<'a> {
                 },
             );
         }
-        match self.published.as_slice() {
+        match self.words.published.as_slice() {
             [one] => Ok(one),
             [] => Err(Error::input(
                 "no-codebook",
@@ -142,7 +144,8 @@ impl<'a> Catalog<'a> {
     /// of the only one that is.
     pub(crate) fn generation_over(&self, space: &Space) -> Result<Generation> {
         let mut over = Vec::new();
-        for codebook in self.published.iter().filter(|codebook| codebook.space == space.name) {
+        for codebook in self.words.published.iter().filter(|codebook| codebook.space == space.name)
+        {
             let generation = self.generation(Some(&codebook.name), None)?;
             if generation.artefact.is_some() {
                 over.push(generation);

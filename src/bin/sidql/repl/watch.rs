@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sidql::{JobProgress, Snapshot};
+use sidql::{JobProgress, Progress};
 
 use super::number::{grouped, short, span};
 use crate::exit::say;
@@ -74,7 +74,7 @@ impl View {
         View { since: Instant::now(), bar: None }
     }
 
-    fn draw(&mut self, snapshot: &Snapshot) {
+    fn draw(&mut self, snapshot: &Progress) {
         if self.bar.is_none() && self.since.elapsed() < BAR_AFTER {
             return;
         }
@@ -114,7 +114,7 @@ impl View {
 }
 
 /// Rate, time left and the latest notes, each behind a comma.
-fn figures(snapshot: &Snapshot) -> String {
+fn figures(snapshot: &Progress) -> String {
     let mut text = String::new();
     let seconds = snapshot.elapsed.as_secs_f64();
     // A rate of the first moments says nothing.
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn figures_name_rate_time_and_notes() {
-        let mut snapshot = Snapshot::default();
+        let mut snapshot = Progress::default();
         assert_eq!(figures(&snapshot), "");
         snapshot.total = 100;
         snapshot.done = 25;
