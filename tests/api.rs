@@ -8,6 +8,8 @@ use sidql::{
 
 use crate::support::toy;
 
+type Ranked = Vec<(String, f32)>;
+
 /// A signature that changes does not compile here. What is generic over parameters is asked with `()`.
 #[test]
 fn signatures_stay() {
@@ -21,7 +23,7 @@ fn signatures_stay() {
     let _: fn(&Database) -> Result<Transaction> = Database::begin;
     let _: fn(&Database) -> Result<Snapshot> = Database::snapshot;
     let _: fn(&Database, &str) -> Result<Recommender> = Database::recommender;
-    let _: fn(&Database, &str, &str, usize) -> Result<Vec<(String, f32)>> = Database::recommend;
+    let _: fn(&Database, &str, &str, usize) -> Result<Ranked> = Database::recommend;
     let _: fn(&Database, &str) -> Result<Tree> = Database::tree;
     let _: fn(&Database, u64) -> Option<JobHandle> = Database::job;
     let _: fn(Database) -> Result<()> = Database::close;
@@ -52,8 +54,8 @@ fn signatures_stay() {
     let _: fn(&JobHandle) -> Progress = JobHandle::snapshot;
     let _: fn(&JobHandle) -> Result<String> = JobHandle::wait;
     let _: fn(&JobHandle) = JobHandle::cancel;
-    let _: fn(&Recommender, &str, usize) -> Result<Vec<(String, f32)>> = Recommender::for_user;
-    let _: fn(&Recommender, &[&str], usize) -> Result<Vec<(String, f32)>> = Recommender::after;
+    let _: fn(&Recommender, &str, usize) -> Result<Ranked> = Recommender::for_user;
+    let _: fn(&Recommender, &[&str], usize) -> Result<Ranked> = Recommender::after;
     let _: fn(&Tree, &[u16]) -> usize = Tree::count;
     let _: fn(&Tree, &[u16]) -> Vec<(u16, usize)> = Tree::children;
     let _: fn(Outcome) -> Result<Rows> = Outcome::into_rows;

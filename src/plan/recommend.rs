@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sidql_grammar::ast::{self, Context};
+use sidql_grammar::span::Spanned;
 use sidql_storage::{
     EvidenceKind, FieldNo, FieldType, GenerationNo, PolicyCard, codebooks, generations,
 };
@@ -155,17 +156,7 @@ pub(crate) fn plan(catalog: &Catalog<'_>, recommend: &ast::Recommend) -> Result<
     let variety =
         variety(catalog, &policy, &options).map_err(|error| at("max_per_prefix", error))?;
     let boost = boost(catalog, &options).map_err(|error| at("boost", error))?;
-    let into = match &recommend.into {
-        Some(file) => Some(operand::text(catalog, &file.node, &file.span)?),
-        None => None,
-    };
-    if let (Some(file), Some(given)) = (&into, &recommend.into) {
-        crate::format::format_of(Path::new(file), None)
-            .map_err(|error| {
-                error.help("a name ends in .jsonl, .csv or .tsv, perhaps with .gz or .zst")
-            })
-            .map_err(|error| error.at(given.span.clone()))?;
-    }
+    let into = recommend.into.as_ref().map(|given| file(catalog, given)).transpose()?;
     let columns: &[&str] = match history {
         // A row for each user and item: what can be looked up by the id is left out.
         History::Everybody => &["id", "score", "sid"],
@@ -187,6 +178,15 @@ pub(crate) fn plan(catalog: &Catalog<'_>, recommend: &ast::Recommend) -> Result<
         into,
         options,
     })
+}
+
+/// The file that takes the rows, of a format that its name tells.
+fn file(catalog: &Catalog<'_>, given: &Spanned<ast::Operand>) -> Result<String> {
+    let file = operand::text(catalog, &given.node, &given.span)?;
+    let help = "a name ends in .jsonl, .csv or .tsv, perhaps with .gz or .zst";
+    crate::format::format_of(Path::new(&file), None)
+        .map_err(|error| error.help(help).at(given.span.clone()))?;
+    Ok(file)
 }
 
 /// The generation that a policy answers on, which need not be the published one.
