@@ -9,6 +9,7 @@ use sidql::{
 use crate::support::toy;
 
 type Ranked = Vec<(String, f32)>;
+type Children = Vec<(u16, usize)>;
 
 /// A signature that changes does not compile here. What is generic over parameters is asked with `()`.
 #[test]
@@ -57,7 +58,7 @@ fn signatures_stay() {
     let _: fn(&Recommender, &str, usize) -> Result<Ranked> = Recommender::for_user;
     let _: fn(&Recommender, &[&str], usize) -> Result<Ranked> = Recommender::after;
     let _: fn(&Tree, &[u16]) -> usize = Tree::count;
-    let _: fn(&Tree, &[u16]) -> Vec<(u16, usize)> = Tree::children;
+    let _: fn(&Tree, &[u16]) -> Children = Tree::children;
     let _: fn(Outcome) -> Result<Rows> = Outcome::into_rows;
     let _: fn(&Rows, usize, &str) -> Option<&'static Value> = |_, _, _| None;
     let _: fn(&Error) -> &'static str = Error::code;

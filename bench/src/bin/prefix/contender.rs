@@ -44,6 +44,7 @@ impl Bench {
             self.held.redb.contender(),
             self.held.lmdb.contender(),
             self.sqlite_numbers()?,
+            self.prepared("SELECT id FROM items WHERE prefix = ?", false)?,
             self.language("SELECT id FROM items WHERE", false),
             self.sqlite_text("s.item, i.id", false),
         ])
@@ -56,6 +57,7 @@ impl Bench {
             self.array(true),
             self.records(),
             self.sqlite_items(COLUMNS)?,
+            self.prepared("SELECT id, title, brand, price, sid FROM items WHERE prefix = ?", true)?,
             self.language("SELECT id, title, brand, price, sid FROM items WHERE", true),
             self.sqlite_text(COLUMNS, true),
         ])
@@ -172,6 +174,21 @@ impl Bench {
                 Ok(rows.into_iter().map(|row| from_row(&row, whole)).collect())
             }),
         }
+    }
+
+    fn prepared(&self, text: &str, whole: bool) -> Result<Contender<'_>> {
+        let look = self.held.database.prepare(text)?;
+        let check = look.clone();
+        Ok(Contender {
+            name: "sidql language, prepared",
+            look: Box::new(move |prefix| {
+                Ok(black_box(look.query([Sid::new(prefix)?.into()])?).len())
+            }),
+            check: Box::new(move |prefix| {
+                let rows = check.query([Sid::new(prefix)?.into()])?;
+                Ok(rows.into_iter().map(|row| from_row(&row, whole)).collect())
+            }),
+        })
     }
 
     fn sqlite_numbers(&self) -> Result<Contender<'_>> {
