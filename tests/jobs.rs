@@ -89,12 +89,21 @@ fn a_killed_process_loses_no_acknowledged_row_and_its_job_goes_on() {
             "ENRICH items BY text",
             "CREATE CODEBOOK full USING rq_kmeans ON text WITH (levels = 3, codes = 64)",
         ),
-        ("REBUILD CODEBOOK full", DECODER),
+        ("REBUILD CODEBOOK full", ""),
+        ("REBUILD CODEBOOK full WITH (align_to = 1, seed = 5)", DECODER),
         (TRAIN, ""),
     ];
     for (round, (statement, next)) in statements.iter().enumerate() {
         let mut after = Duration::from_millis(250);
+        // Too early before the one, too late after the other.
+        let (mut early, mut late) = (Duration::ZERO, None::<Duration>);
+        let jobs_before = match path.exists() {
+            true => jobs(&Database::open(&path).unwrap()),
+            false => 0,
+        };
+        let mut attempts = 0..20;
         let killed = loop {
+            assert!(attempts.next().is_some(), "{statement} is never caught at work");
             let attempt = format!("kept{round}after{}", after.as_millis());
             let insert = format!("INSERT INTO items {{id: '{attempt}', title: 'kept ball'}}");
             let before = std::fs::read(&path).ok();
@@ -107,14 +116,19 @@ fn a_killed_process_loses_no_acknowledged_row_and_its_job_goes_on() {
             if last.rows[0][1] == "interrupted".into() {
                 break last.rows[0][0].to_string();
             }
-            // It was done already: once more from the same file, killed earlier.
+            // It was done already, or had not begun: once more from the same file, killed earlier or later.
+            let begun = jobs(&db) > jobs_before;
             db.close().unwrap();
             match before {
                 Some(bytes) => std::fs::write(&path, bytes).unwrap(),
                 None => std::fs::remove_file(&path).unwrap(),
             }
-            after /= 2;
-            assert!(after.as_millis() > 5, "{statement} is over before it can be killed");
+            if begun {
+                late = Some(after);
+            } else {
+                early = after;
+            }
+            after = late.map_or(after * 2, |late| (early + late) / 2);
         };
         let db = Database::open(&path).unwrap();
         if round == 0 {
@@ -139,6 +153,10 @@ fn a_killed_process_loses_no_acknowledged_row_and_its_job_goes_on() {
     let coded = rows(&db, "SELECT count(*) FROM items WHERE sid IS NULL");
     assert_eq!(coded.rows[0][0].as_i64(), Some(0), "items that came later are coded on arrival");
     assert_eq!(rows(&db, "RECOMMEND 5 FOR USER '7' USING p").len(), 5);
+}
+
+fn jobs(db: &Database) -> i64 {
+    rows(db, "SELECT count(*) FROM jobs").rows[0][0].as_i64().unwrap()
 }
 
 fn sound(db: &Database) {
