@@ -9,17 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sidql_storage::{
     BlobNo, Codebook, Field, Generation, GenerationNo, PolicyCard, Space, View, blobs, codebooks,
-    fields, generations, items, models, sids,
+    embeddings, fields, generations, items, models, sids, spaces,
 };
 
 use crate::decode::Allowed;
 use crate::device;
 use crate::enrich::fuse::Fusion;
 use crate::error::{Error, Result};
+use crate::index::product::normalise;
 use crate::index::{Catalogue, Trie};
 use crate::kind;
 use crate::model::{self, Ability, Encoder, FittedEncoder, ImageEncoder, Make, Model};
-use crate::policy::{self, Policy};
+use crate::policy::{self, Material, Policy};
 use crate::quantize::Artefact;
 
 /// The catalogue, trie and codewords of one generation, as one revision of it has them.
@@ -398,7 +399,7 @@ impl Cache {
         {
             return Ok(Arc::clone(ready));
         }
-        let mut policy = untrained(card, &ground, &self.device(), 0)?;
+        let mut policy = untrained(view, card, &ground, (&self.device(), 0))?;
         policy.load(ground.catalogue(), &bytes(view, weights)?)?;
         let ready = Arc::new(Ready { policy, ground });
         lock(&self.policies).insert(name.clone(), (stamp, Arc::clone(&ready)));
@@ -406,17 +407,41 @@ impl Cache {
     }
 }
 
-/// A policy as its card describes it, with weights drawn from the seed.
+/// A policy as its card describes it, on a device, with weights drawn from a seed.
 pub(crate) fn untrained(
+    view: &dyn View,
     card: &PolicyCard,
     ground: &Ground,
-    device: &str,
-    seed: u64,
+    (device, seed): (&str, u64),
 ) -> Result<Policy> {
     let kind = kind::find(policy::KINDS, "policy kind", &card.kind)?;
     let config = serde_json::from_str(&card.config)
         .map_err(|error| Error::internal(format!("the options of `{}`: {error}", card.name)))?;
-    (kind.build)(&config, ground.catalogue(), &device::choose(device)?, seed)
+    let catalogue = ground.catalogue();
+    let (content, made_by) = match ground {
+        Ground::Index(index) if kind.reads_content => content(view, index)?,
+        _ => (Vec::new(), 0),
+    };
+    let material = Material { catalogue, content: &content, made_by };
+    (kind.build)(&config, &material, &device::choose(device)?, seed)
+}
+
+/// The vector of every item of an index in the space of its codebook, of unit length (zeros where there is none), and a
+/// hash of what made them. Nothing where the codes came without a space.
+pub(crate) fn content(view: &dyn View, index: &IndexSet) -> Result<(Vec<f32>, u64)> {
+    let codebook = codebooks::must(view, &index.generation.codebook)?;
+    let Some(space) = spaces::get(view, &codebook.space)? else { return Ok((Vec::new(), 0)) };
+    let dim = space.dim as usize;
+    let mut vectors = vec![0.0; index.catalogue.len() * dim];
+    let (items, data) = embeddings::load(view, &space)?;
+    for (item, vector) in items.iter().zip(data.chunks_exact(dim.max(1))) {
+        if let Some(position) = index.catalogue.position(*item) {
+            let at = position as usize * dim;
+            vectors[at..at + dim].copy_from_slice(vector);
+            normalise(&mut vectors[at..at + dim]);
+        }
+    }
+    Ok((vectors, space.source_hash))
 }
 
 /// A blob that must be there.

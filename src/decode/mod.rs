@@ -14,12 +14,11 @@ mod variety;
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 pub(crate) use beam::Trace;
 pub(crate) use mask::Allowed;
 pub(crate) use place::{Placed, places};
 pub(crate) use rollout::{Draw, Rollout, Stage, rollouts};
+use serde::{Deserialize, Serialize};
 pub(crate) use variety::Variety;
 
 use self::beam::{Leaf, Search};
@@ -57,8 +56,8 @@ pub(crate) struct Request {
     pub(crate) k: usize,
     /// Beams of a generator; never fewer than `k` are used.
     pub(crate) beam: usize,
-    /// Whether a generator scores every allowed item instead of searching.
-    pub(crate) exact: bool,
+    /// How they are found.
+    pub(crate) decode: Decode,
     /// Whether the items of the history are left out of the answer.
     pub(crate) exclude_seen: bool,
     /// Orders items of equal score.
@@ -74,11 +73,45 @@ impl Default for Request {
         Request {
             k: 10,
             beam: 20,
-            exact: false,
+            decode: Decode::Auto,
             exclude_seen: true,
             seed: 0,
             variety: None,
             boost: None,
+        }
+    }
+}
+
+/// How items are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Decode {
+    /// By scores where the policy scores every item, else by beams.
+    #[default]
+    Auto,
+    /// By the best beams at each level of the trie, where the policy generates.
+    Beam,
+    /// By looking at every item that is allowed.
+    Exact,
+}
+
+/// What a policy is asked as.
+pub(crate) enum Way<'a> {
+    /// One that scores every item.
+    Score(&'a dyn Score),
+    /// One that generates SIDs.
+    Generate(&'a dyn Generate),
+}
+
+impl<'a> Way<'a> {
+    /// What a policy is asked as when items are to be found so.
+    pub(crate) fn of(policy: &'a Policy, decode: Decode) -> Self {
+        match policy {
+            Policy::Generate(policy) => Way::Generate(policy.as_ref()),
+            Policy::Hybrid(policy) if decode == Decode::Beam => Way::Generate(policy.as_ref()),
+            Policy::Hybrid(policy) => Way::Score(policy.as_ref()),
+            Policy::Learned(policy) => Way::Score(policy.as_ref()),
+            Policy::Score(policy) => Way::Score(policy.as_ref()),
         }
     }
 }
@@ -99,18 +132,15 @@ pub(crate) fn top(
     request: &Request,
     progress: &Progress,
 ) -> Result<Vec<Vec<Hit>>> {
-    match source.policy {
-        Policy::Score(score) => scored(source, score.as_ref(), histories, progress, |_, scores| {
-            best(source, request, scores)
-        }),
-        Policy::Generate(generate) => generated(
-            source,
-            generate.as_ref(),
-            histories,
-            request,
-            progress,
-            |_, scope, leaves| hits(source, request, scope, leaves),
-        ),
+    match Way::of(source.policy, request.decode) {
+        Way::Score(score) => {
+            scored(source, score, histories, progress, |_, scores| best(source, request, scores))
+        }
+        Way::Generate(generate) => {
+            generated(source, generate, histories, request, progress, |_, scope, leaves| {
+                hits(source, request, scope, leaves)
+            })
+        }
     }
 }
 
@@ -123,13 +153,11 @@ pub(crate) fn traced(
     progress: &Progress,
 ) -> Result<(Vec<Hit>, Trace)> {
     let mut trace = Trace::default();
-    let Policy::Generate(generate) = source.policy else {
-        return Ok((top(source, &[history], request, progress)?.concat(), trace));
+    let generate = match Way::of(source.policy, request.decode) {
+        Way::Generate(generate) if request.decode != Decode::Exact => generate,
+        _ => return Ok((top(source, &[history], request, progress)?.concat(), trace)),
     };
-    if request.exact {
-        return Ok((top(source, &[history], request, progress)?.concat(), trace));
-    }
-    let search = search(source, generate.as_ref(), request, progress)?;
+    let search = search(source, generate, request, progress)?;
     let scope = Scope::new(search.trie, source.allowed, seen(history, request));
     let leaves =
         search.leaves(&[history], std::slice::from_ref(&scope), Some(&mut trace))?.concat();
@@ -145,17 +173,18 @@ fn scored<T: Send>(
     progress: &Progress,
     answer: impl Fn(usize, &Scored<'_>) -> T + Sync,
 ) -> Result<Vec<T>> {
-    let buffer = || vec![0.0; source.catalogue.len()];
-    let one = |scores: &mut Vec<f32>, (at, history): (usize, &History<'_>)| {
-        progress.check()?;
-        scores.fill(0.0);
-        score.score(history, scores);
-        Ok(answer(at, &Scored { history, scores }))
-    };
-    if let [history] = histories {
-        return Ok(vec![one(&mut buffer(), (0, history))?]);
-    }
-    histories.par_iter().enumerate().map_init(buffer, one).collect()
+    let batches: Vec<&[History<'_>]> = histories.chunks(USERS_MAX).collect();
+    let answers: Vec<Vec<T>> = spread(&batches, |batch, histories| {
+        let mut scores = vec![0.0; source.catalogue.len()];
+        let mut one = |(at, history): (usize, &History<'_>)| {
+            progress.check()?;
+            scores.fill(0.0);
+            score.score(history, &mut scores)?;
+            Ok(answer(at, &Scored { history, scores: &scores }))
+        };
+        (batch * USERS_MAX..).zip(*histories).map(&mut one).collect()
+    })?;
+    Ok(answers.into_iter().flatten().collect())
 }
 
 /// The scores of every item for one history.
@@ -174,7 +203,8 @@ fn generated<T: Send>(
     answer: impl Fn(usize, &Scope<'_>, &[Leaf]) -> T + Sync,
 ) -> Result<Vec<T>> {
     let search = search(source, generate, request, progress)?;
-    let rows = if request.exact { source.allowed.count() } else { search.width };
+    let exact = request.decode == Decode::Exact;
+    let rows = if exact { source.allowed.count() } else { search.width };
     let users = (ROWS_MAX / rows.max(1)).clamp(1, USERS_MAX);
     let batches: Vec<&[History<'_>]> = histories.chunks(users).collect();
     let answers: Vec<Vec<T>> = spread(&batches, |batch, histories| {
@@ -182,7 +212,7 @@ fn generated<T: Send>(
             .iter()
             .map(|history| Scope::new(search.trie, source.allowed, seen(history, request)))
             .collect();
-        let leaves = if request.exact {
+        let leaves = if exact {
             exhaustive(&search, source.allowed, histories, &scopes, ROWS_MAX)?
         } else {
             search.leaves(histories, &scopes, None)?
@@ -204,9 +234,12 @@ fn search<'a>(
         .trie
         .filter(|_| catalogue.levels() > 0)
         .ok_or_else(|| Error::internal("a generating policy is decoded without a trie"))?;
-    let width = if request.exact { usize::MAX } else { request.beam.max(request.k).max(1) };
+    let width = match request.decode {
+        Decode::Exact => usize::MAX,
+        Decode::Auto | Decode::Beam => request.beam.max(request.k).max(1),
+    };
     // Where nothing is dropped every item is weighed at the end; thinning before would not know of the boost.
-    let variety = request.variety.as_ref().filter(|_| !request.exact);
+    let variety = request.variety.as_ref().filter(|_| request.decode != Decode::Exact);
     Ok(Search { generate, catalogue, trie, width, seed: request.seed, variety, progress })
 }
 

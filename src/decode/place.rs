@@ -1,10 +1,10 @@
 //! Where the target of each history stands: what an evaluation asks of a policy.
 
-use super::{Leaf, Request, Scope, Scored, Source, generated, scored, seen};
+use super::{Leaf, Request, Scope, Scored, Source, Way, generated, scored, seen};
 use crate::error::Result;
 use crate::index::Trie;
 use crate::metric::Place;
-use crate::policy::{History, Policy};
+use crate::policy::History;
 use crate::progress::Progress;
 
 use super::mask::Allowed;
@@ -33,22 +33,15 @@ pub(crate) fn places(
     request: &Request,
     progress: &Progress,
 ) -> Result<Vec<Placed>> {
-    match source.policy {
-        Policy::Score(score) => {
-            scored(source, score.as_ref(), histories, progress, |at, scores| {
-                of_scores(source, request, scores, targets[at])
+    match Way::of(source.policy, request.decode) {
+        Way::Score(score) => scored(source, score, histories, progress, |at, scores| {
+            of_scores(source, request, scores, targets[at])
+        }),
+        Way::Generate(generate) => {
+            generated(source, generate, histories, request, progress, |at, scope, leaves| {
+                source.trie.map_or(NOWHERE, |trie| of_leaves(trie, scope, leaves, targets[at]))
             })
         }
-        Policy::Generate(generate) => generated(
-            source,
-            generate.as_ref(),
-            histories,
-            request,
-            progress,
-            |at, scope, leaves| {
-                source.trie.map_or(NOWHERE, |trie| of_leaves(trie, scope, leaves, targets[at]))
-            },
-        ),
     }
 }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::rank::{number, tie};
 use super::*;
 use crate::metric::Place;
-use crate::policy::{Completion, Decoding, Training};
+use crate::policy::{Completion, Decoding, Fit, Learn, Training};
 
 /// A generator whose log-probabilities are a hash of history and prefix, in few distinct values; now and
 /// then one is not a number.
@@ -67,14 +67,9 @@ impl Decoding for Rows<'_> {
     }
 }
 
-impl Generate for Random {
-    fn begin<'a>(
-        &'a self,
-        _catalogue: &Catalogue,
-        histories: &[History<'_>],
-    ) -> Result<Box<dyn Decoding + 'a>> {
-        let rows = histories.iter().map(|history| (history.to_vec(), Vec::new())).collect();
-        Ok(Box::new(Rows { policy: self, rows }))
+impl Learn for Random {
+    fn params(&self) -> &crate::nn::Params {
+        unreachable!("decoding asks for no variable")
     }
 
     fn loss(
@@ -84,6 +79,17 @@ impl Generate for Random {
         _training: &mut Training<'_>,
     ) -> Result<Tensor> {
         Err(Error::internal("this policy does not learn"))
+    }
+}
+
+impl Generate for Random {
+    fn begin<'a>(
+        &'a self,
+        _catalogue: &Catalogue,
+        histories: &[History<'_>],
+    ) -> Result<Box<dyn Decoding + 'a>> {
+        let rows = histories.iter().map(|history| (history.to_vec(), Vec::new())).collect();
+        Ok(Box::new(Rows { policy: self, rows }))
     }
 
     fn log_probs(
@@ -99,18 +105,10 @@ impl Generate for Random {
     fn copy(&self) -> Result<Box<dyn Generate>> {
         Err(Error::internal("this policy does not learn"))
     }
-
-    fn params(&self) -> &crate::nn::Params {
-        unreachable!("decoding asks for no variable")
-    }
 }
 
 impl Score for Random {
-    fn fit(&mut self, _: &Catalogue, _: &[Vec<u32>], _: &Progress) -> Result<()> {
-        Ok(())
-    }
-
-    fn score(&self, history: History<'_>, scores: &mut [f32]) {
+    fn score(&self, history: History<'_>, scores: &mut [f32]) -> Result<()> {
         for (position, score) in scores.iter_mut().enumerate() {
             let state = history.iter().fold(self.seed, |state, at| tie(state, (*at).into()));
             *score = match tie(state, position as u64) % 5 {
@@ -118,6 +116,13 @@ impl Score for Random {
                 level => level as f32,
             };
         }
+        Ok(())
+    }
+}
+
+impl Fit for Random {
+    fn fit(&mut self, _: &Catalogue, _: &[Vec<u32>], _: &Progress) -> Result<()> {
+        Ok(())
     }
 
     fn save(&self, _: &Catalogue) -> Result<Vec<u8>> {
@@ -155,9 +160,10 @@ fn worlds() -> impl Strategy<Value = World> {
         )
             .prop_map(|(codes, sizes, filter, histories, rest)| {
                 let (k, beam, exact, exclude_seen, seed, generates) = rest;
+                let decode = if exact { Decode::Exact } else { Decode::Auto };
                 let items = (0..codes.len() as u64).map(|at| 3 * at + 1).collect();
                 let catalogue = Catalogue::new(items, sizes, codes.concat());
-                let request = Request { k, beam, exact, exclude_seen, seed, ..Request::default() };
+                let request = Request { k, beam, decode, exclude_seen, seed, ..Request::default() };
                 World { catalogue, filter, histories, request, seed, generates }
             })
     })
@@ -198,7 +204,7 @@ impl World {
                 *score = policy.likelihood(history, self.catalogue.codes_of(position));
             }
         } else {
-            policy.score(history, &mut scores);
+            policy.score(history, &mut scores).unwrap();
         }
         let hit = |position: u32| Hit { position, score: number(scores[position as usize]) };
         let mut hits: Vec<Hit> = (0..self.catalogue.len() as u32)
@@ -219,7 +225,7 @@ proptest! {
 
     #[test]
     fn a_wide_beam_and_exact_decoding_are_exhaustive(mut world in worlds()) {
-        world.request.beam = if world.request.exact { 1 } else { world.catalogue.len() };
+        world.request.beam = if world.request.decode == Decode::Exact { 1 } else { world.catalogue.len() };
         let got = world.ask(|source, histories| {
             top(source, histories, &world.request, &Progress::silent()).unwrap()
         });
@@ -245,13 +251,27 @@ proptest! {
         }
     }
 
+    /// A policy that can do both scores every item unless it is told to generate.
+    #[test]
+    fn a_hybrid_does_either(mut world in worlds(), beam: bool) {
+        world.request.decode = if beam { Decode::Beam } else { Decode::Auto };
+        let ask = |world: &World, hybrid: bool| world.ask(|source, histories| {
+            let (seed, sizes) = (world.seed, world.catalogue.sizes.clone());
+            let both = Policy::Hybrid(Box::new(Random { seed, sizes }));
+            let source = if hybrid { Source { policy: &both, ..*source } } else { *source };
+            top(&source, histories, &world.request, &Progress::silent()).unwrap()
+        });
+        world.generates = beam;
+        prop_assert_eq!(ask(&world, true), ask(&world, false));
+    }
+
     #[test]
     fn parts_of_the_trie_lose_and_repeat_nothing(mut world in worlds(), rows in 1_usize..6) {
-        (world.generates, world.request.exact) = (true, true);
+        (world.generates, world.request.decode) = (true, Decode::Exact);
         world.ask(|source, histories| {
-            let Policy::Generate(generate) = source.policy else { unreachable!() };
+            let Way::Generate(generate) = Way::of(source.policy, Decode::Exact) else { unreachable!() };
             let progress = Progress::silent();
-            let search = search(source, generate.as_ref(), &world.request, &progress).unwrap();
+            let search = search(source, generate, &world.request, &progress).unwrap();
             let scope = |history: &History<'_>| {
                 Scope::new(search.trie, source.allowed, seen(history, &world.request))
             };
@@ -306,7 +326,7 @@ proptest! {
 
     #[test]
     fn a_trace_tells_the_search_that_was_made(mut world in worlds()) {
-        (world.generates, world.request.exact) = (true, false);
+        (world.generates, world.request.decode) = (true, Decode::Beam);
         let history = world.histories[0].clone();
         let (hits, trace) = world.ask(|source, histories| {
             let progress = Progress::silent();
@@ -370,7 +390,7 @@ proptest! {
             });
             ranking.truncate(world.request.k);
             prop_assert_eq!(answer.len(), ranking.len());
-            if world.request.exact || !world.generates {
+            if world.request.decode == Decode::Exact || !world.generates {
                 prop_assert_eq!(&answer, &ranking);
             }
             let mut counts: HashMap<&[u16], usize> = HashMap::new();
@@ -402,5 +422,38 @@ fn a_stop_is_noticed_in_either_family() {
         world.generates = generates;
         let result = world.ask(|source, shown| top(source, shown, &world.request, &progress));
         assert!(result.unwrap_err().is_cancelled());
+    }
+}
+
+proptest! {
+    /// A beam of rollouts is what an answer would be; samples are SIDs that the user has not seen, and with a low
+    /// temperature the likeliest ones.
+    #[test]
+    fn rollouts_follow_the_trie(seed: u64, items in 1_u32..40, history in prop::collection::vec(0_u32..40, 0..5)) {
+        let sizes = vec![3, 4];
+        let sids = (0..items as u16).flat_map(|item| [item % 3, item / 3 % 4]).collect();
+        let catalogue = Catalogue::new((0..u64::from(items)).collect(), sizes.clone(), sids);
+        let trie = Trie::build(&catalogue);
+        let policy = Random { seed, sizes };
+        let history: Vec<u32> = history.into_iter().filter(|item| *item < items).collect();
+        let stage = Stage { policy: &policy, catalogue: &catalogue, trie: &trie };
+        let roll = |draw| {
+            let random = &mut crate::device::source(seed, 1);
+            rollouts(&stage, &[&history], 6, draw, random, &Progress::silent()).unwrap().concat()
+        };
+        let open: HashSet<u16> = (0..items).filter(|item| !history.contains(item)).map(|item| item as u16 % 12).collect();
+        for draw in [Draw::Beam, Draw::Sample { temperature: 1.0 }] {
+            let found = roll(draw);
+            let expected = if draw == Draw::Beam { open.len().min(6) } else if open.is_empty() { 0 } else { 6 };
+            prop_assert_eq!(found.len(), expected);
+            prop_assert!(found.is_sorted_by(|a, b| a.score >= b.score));
+            for one in &found {
+                prop_assert!(open.contains(&(one.items[0] as u16 % 12)));
+                prop_assert!(one.items.iter().all(|item| catalogue.codes_of(*item) == one.codes));
+                let score = policy.likelihood(&history, &one.codes);
+                prop_assert!(one.score == score || (one.score - score).abs() < 1e-4);
+            }
+        }
+        prop_assert_eq!(roll(Draw::Sample { temperature: 0.7 }), roll(Draw::Sample { temperature: 0.7 }));
     }
 }

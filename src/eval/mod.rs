@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use report::Report;
 pub(crate) use split::{Case, Split, training};
 
-use crate::decode::{Allowed, Placed, Request, Source, places};
+use crate::decode::{Allowed, Decode, Placed, Request, Source, Way, places};
 use crate::error::{Error, Kind, Result};
 use crate::index::{Catalogue, Trie};
 use crate::metric::Place;
@@ -40,7 +40,8 @@ pub(crate) struct Config {
     pub(crate) at: Vec<usize>,
     /// Whether items of the history are left out of the ranking.
     pub(crate) filter_seen: bool,
-    /// The width of a generator's beam; by itself 20, or twice the largest k.
+    /// The width of a generator's beam; by itself 20, or twice the largest k. A policy that can do both generates where
+    /// this is given, and scores every item elsewhere.
     pub(crate) beam: Option<usize>,
     /// Whether a generator scores every SID instead of searching.
     pub(crate) exact: bool,
@@ -94,6 +95,14 @@ impl Config {
         self.at.iter().copied().max().unwrap_or(1)
     }
 
+    fn decode(&self) -> Decode {
+        match self.beam {
+            _ if self.exact => Decode::Exact,
+            Some(_) => Decode::Beam,
+            None => Decode::Auto,
+        }
+    }
+
     /// The width of the beam, never below the largest k.
     fn width(&self) -> usize {
         self.beam.unwrap_or(BEAM_MIN.max(2 * self.most())).max(self.most())
@@ -121,7 +130,7 @@ pub(crate) fn evaluate(
     let request = Request {
         k: config.most(),
         beam: config.width(),
-        exact: config.exact,
+        decode: config.decode(),
         exclude_seen: config.filter_seen,
         seed: config.seed,
         ..Request::default()
@@ -151,11 +160,10 @@ pub(crate) fn evaluate(
             checkpoint.save(&saved(&done, &stamp))?;
         }
     }
-    let generates = matches!(policy, Policy::Generate(_));
-    let decode = match (generates, config.exact) {
-        (false, _) => "scores",
-        (true, true) => "exact",
-        (true, false) => "beam",
+    let decode = match Way::of(policy, config.decode()) {
+        Way::Score(_) => "scores",
+        Way::Generate(_) if config.exact => "exact",
+        Way::Generate(_) => "beam",
     };
     Ok(Report {
         split: config.split.name().to_owned(),

@@ -19,11 +19,11 @@ fn catalogue(items: usize) -> Catalogue {
 fn fitted(name: &str, catalogue: &Catalogue, histories: &[Vec<u32>]) -> Policy {
     let kind = crate::kind::find(KINDS, "policy", name).unwrap();
     let config = Json::Object((kind.config)(&[]).unwrap());
-    let mut policy = (kind.build)(&config, catalogue, &Device::Cpu, 0).unwrap();
+    let mut policy = (kind.build)(&config, &catalogue.into(), &Device::Cpu, 0).unwrap();
     let part: Vec<Vec<u32>> = histories.iter().map(|h| training(h).to_vec()).collect();
     match &mut policy {
         Policy::Score(score) => score.fit(catalogue, &part, &Progress::silent()).unwrap(),
-        Policy::Generate(_) => panic!("{name} is no scorer"),
+        _ => panic!("{name} is no scorer"),
     }
     policy
 }

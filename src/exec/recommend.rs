@@ -13,7 +13,7 @@ use crate::count::grouped;
 use crate::decode::{self, Allowed, Hit, Request, Source, Trace, Variety};
 use crate::error::{Error, Result};
 use crate::format;
-use crate::plan::recommend::{self as plan, Decode, History, Recommend};
+use crate::plan::recommend::{self as plan, History, Recommend};
 use crate::plan::select::Select;
 use crate::schema;
 use crate::value::{Row, Rows, Value};
@@ -73,7 +73,7 @@ impl Asked {
         let request = Request {
             k: plan.count,
             beam: plan.options.beam,
-            exact: plan.options.decode == Decode::Exact,
+            decode: plan.options.decode,
             exclude_seen: plan.options.filter_seen,
             seed: plan.options.seed,
             variety: variety.transpose()?,

@@ -146,7 +146,7 @@ fn floor(
     let ground = context.cache.ground(view, None)?;
     let histories = histories_of(view, ground.catalogue())?;
     let options = Json::Object((kind.config)(&[])?);
-    let mut graph = (kind.build)(&options, ground.catalogue(), &device::choose("cpu")?, 0)?;
+    let mut graph = (kind.build)(&options, &ground.catalogue().into(), &device::choose("cpu")?, 0)?;
     let cut: Vec<Vec<u32>> =
         histories.iter().map(|history| eval::training(history).to_vec()).collect();
     if let Policy::Score(graph) = &mut graph {

@@ -5,19 +5,17 @@ use std::hash::Hasher;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sidql_storage::{
-    Body, EvidenceKind, PolicyState, Space, View, blobs, codebooks, embeddings, generations,
-    histories, policies, spaces,
+    Body, EvidenceKind, PolicyState, View, blobs, codebooks, generations, histories, policies,
 };
 
 use super::{Answer, Context, Kind};
-use crate::cache::{Ground, bytes, untrained};
+use crate::cache::{Ground, bytes, content, untrained};
 use crate::clock::now_ms;
 use crate::count::{counted, grouped};
 use crate::derive::subject::body;
 use crate::device::AUTO;
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
-use crate::index::product::normalise;
 use crate::kind;
 use crate::reward::{Known, Need, Sum};
 use crate::train::{Course, Judge, OBJECTIVES, Report, Start, train};
@@ -80,7 +78,7 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     let seed = spec.config.get("seed").and_then(Json::as_u64).unwrap_or_default();
     let device = spec.config.get("device").and_then(Json::as_str).filter(|name| *name != AUTO);
     let device = device.map_or_else(|| context.cache.device(), str::to_owned);
-    let mut policy = untrained(&card, &ground, &device, seed)?;
+    let mut policy = untrained(&read, &card, &ground, (&device, seed))?;
     if let (Start::Trained, Some(weights)) = (start, card.weights) {
         policy.load(ground.catalogue(), &bytes(&read, weights)?)?;
     }
@@ -101,7 +99,7 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
         &context.slot,
     )?;
     let weights = policy.save(ground.catalogue())?;
-    let said = said(&spec, &report, weights.len());
+    let said = said(&spec, objective.ranked, &report, weights.len());
 
     let write = context.write()?;
     let mut stored = policies::get(&write, &spec.policy)?.ok_or_else(|| gone(&spec.policy))?;
@@ -144,8 +142,7 @@ fn judge<'g>(view: &dyn View, spec: &Spec, ground: &'g Ground) -> Result<Judge<'
         known.quality = quality(view, catalogue)?;
     }
     if sum.needs(Need::Vectors) {
-        let codebook = codebooks::must(view, &index.generation.codebook)?;
-        known.vectors = vectors(view, catalogue, &spaces::must(view, &codebook.space)?)?;
+        known.vectors = content(view, index)?.0;
     }
     Ok(Judge { sum, known })
 }
@@ -167,21 +164,6 @@ fn quality(view: &dyn View, catalogue: &Catalogue) -> Result<Vec<f32>> {
             .help("ENRICH items BY quality …; or reward something else: REWARD exact, prefix"));
     }
     Ok(scores)
-}
-
-/// The vector of every position, of unit length; zeros where there is none.
-fn vectors(view: &dyn View, catalogue: &Catalogue, space: &Space) -> Result<Vec<f32>> {
-    let dim = space.dim as usize;
-    let mut vectors = vec![0.0; catalogue.len() * dim];
-    let (items, data) = embeddings::load(view, space)?;
-    for (item, vector) in items.iter().zip(data.chunks_exact(dim)) {
-        if let Some(position) = catalogue.position(*item) {
-            let at = position as usize * dim;
-            vectors[at..at + dim].copy_from_slice(vector);
-            normalise(&mut vectors[at..at + dim]);
-        }
-    }
-    Ok(vectors)
 }
 
 fn taught(spec: &Spec) -> Error {
@@ -231,7 +213,7 @@ pub(crate) fn data_hash(ground: &Ground, histories: &[Vec<u32>]) -> u64 {
     hasher.finish()
 }
 
-fn said(spec: &Spec, report: &Report, bytes: usize) -> String {
+fn said(spec: &Spec, ranked: bool, report: &Report, bytes: usize) -> String {
     let seconds = report.seconds;
     let size = grouped(bytes.div_ceil(1024) as u64);
     if report.epochs.is_empty() {
@@ -240,10 +222,10 @@ fn said(spec: &Spec, report: &Report, bytes: usize) -> String {
         let best = report.best_epoch.checked_sub(1).and_then(|at| report.epochs.get(at));
         let loss = best.and_then(|epoch| epoch.validation_loss);
         let loss = loss.map_or(String::new(), |loss| {
-            if spec.rewards.is_empty() {
-                format!(", validation loss {loss:.4}")
-            } else {
+            if ranked {
                 format!(", validation ndcg@10 {:.4}", 1.0 - loss)
+            } else {
+                format!(", validation loss {loss:.4}")
             }
         });
         format!(

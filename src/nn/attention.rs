@@ -111,7 +111,8 @@ pub(crate) fn attend_all(
     composed(&qkv.broadcast_add(bias)?, &op)
 }
 
-fn softmax(scores: &Tensor) -> Result<Tensor> {
+/// The softmax over the last dimension, with gradient.
+pub(crate) fn softmax(scores: &Tensor) -> Result<Tensor> {
     let powers = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     Ok(powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)?)
 }

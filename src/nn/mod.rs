@@ -28,7 +28,7 @@ mod rotary;
 mod schedule;
 mod segments;
 
-pub(crate) use attention::{Cache, attend_all};
+pub(crate) use attention::{Cache, attend_all, softmax};
 pub(crate) use block::{Block, Shape};
 pub(crate) use dropout::Dropout;
 pub(crate) use embedding::{NONE, sum_rows};
@@ -38,7 +38,7 @@ pub(crate) use grown::{Angles, Grown, Heads, attend_grown};
 pub(crate) use host::tests::composed;
 pub(crate) use host::{fused, fuses};
 pub(crate) use layer_norm::LayerNorm;
-use linear::Linear;
+pub(crate) use linear::Linear;
 pub(crate) use loss::{cross_entropy, log_prob, log_softmax};
 pub(crate) use norm::RmsNorm;
 pub(crate) use optim::{AdamW, Gradients, clip, limit_norm};

@@ -81,8 +81,22 @@ impl Params {
     /// Takes all values from what [`Params::save`] gave. Nothing changes where a name or a shape
     /// differs.
     pub(crate) fn load(&self, bytes: &[u8]) -> Result<()> {
-        let mut tensors = candle_core::safetensors::load_buffer(bytes, &self.device)
+        self.load_with(bytes, |_, value| Ok(value))
+    }
+
+    /// The same, of values that `adapt` has looked at first, by name.
+    pub(crate) fn load_with(
+        &self,
+        bytes: &[u8],
+        adapt: impl Fn(&str, Tensor) -> Result<Tensor>,
+    ) -> Result<()> {
+        let tensors = candle_core::safetensors::load_buffer(bytes, &self.device)
             .map_err(|error| damaged(format!("the weights cannot be read: {error}")))?;
+        let adapted = tensors.into_iter().map(|(name, value)| {
+            let value = adapt(&name, value)?;
+            Ok((name, value))
+        });
+        let mut tensors = adapted.collect::<Result<HashMap<_, _>>>()?;
         let values = self.list.iter().map(|param| self.matching(param, &mut tensors));
         let values = values.collect::<Result<Vec<_>>>()?;
         if let Some(name) = tensors.keys().next() {

@@ -7,11 +7,14 @@ use super::Plan;
 use super::expr::Expr;
 use super::near::{Index, Target};
 use super::reach::Nodes;
-use super::recommend::{Decode, History, Recommend};
+use super::recommend::{History, Recommend};
 use super::select::{Access, Select};
 use crate::count::counted;
+use crate::decode::Decode;
 use crate::enrich::image::Reference;
 use crate::index::sid::Effort;
+use crate::kind;
+use crate::policy::{Answers, KINDS};
 use crate::value::{Sid, Value};
 
 /// The lines of a plan.
@@ -159,7 +162,7 @@ fn recommend_lines(recommend: &Recommend) -> Vec<String> {
     };
     let options = &recommend.options;
     let decode = match options.decode {
-        Decode::Beam => format!("beam {}", options.beam.max(recommend.count)),
+        Decode::Auto | Decode::Beam => format!("beam {}", options.beam.max(recommend.count)),
         Decode::Exact => "exact".to_owned(),
     };
     let mut also = if options.filter_seen { ", seen items left out" } else { "" }.to_owned();
@@ -171,7 +174,13 @@ fn recommend_lines(recommend: &Recommend) -> Vec<String> {
         also += &format!(", {weight} x {field} added to scores");
     }
     let policy = &recommend.policy;
-    let head = match &recommend.spoken {
+    let answers = kind::find(KINDS, "policy kind", &policy.kind).map(|kind| kind.answers);
+    let scores = match answers {
+        Ok(Answers::Both) => options.decode != Decode::Beam,
+        Ok(Answers::Scores) => true,
+        Ok(Answers::Beams) | Err(_) => false,
+    };
+    let head = match recommend.spoken.as_deref().filter(|_| !scores) {
         Some(codebook) => format!(
             "recommend {} {context}: policy {} ({}), {decode} along the trie of {codebook}{also}",
             recommend.count, policy.name, policy.kind

@@ -13,6 +13,7 @@ use super::bind::Catalog;
 use super::operand;
 use super::scope::Scope;
 use super::select::{self, Select};
+use crate::decode::Decode;
 use crate::error::{Error, Result};
 use crate::options;
 
@@ -75,7 +76,7 @@ pub(crate) enum History {
 pub(crate) struct Options {
     /// Beams of a generator; never fewer than items are asked for.
     pub(crate) beam: usize,
-    /// `beam` searches, `exact` scores every item.
+    /// `beam` searches, `exact` looks at every item, `auto` does what suits the policy.
     pub(crate) decode: Decode,
     /// Whether items of the history are left out.
     pub(crate) filter_seen: bool,
@@ -95,7 +96,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             beam: 20,
-            decode: Decode::Beam,
+            decode: Decode::Auto,
             filter_seen: true,
             seed: 0,
             max_per_prefix: 0,
@@ -104,16 +105,6 @@ impl Default for Options {
             boost_weight: 1.0,
         }
     }
-}
-
-/// How a generator is decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Decode {
-    /// The best beams at each level of the trie.
-    Beam,
-    /// Every item that the predicate allows.
-    Exact,
 }
 
 /// Resolves a RECOMMEND.

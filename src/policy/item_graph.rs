@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::state::{Reader, Writer, damaged};
-use super::{History, Kind, Policy, Score};
+use super::{Answers, Fit, History, Kind, Policy, Score};
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
 use crate::options;
@@ -45,17 +45,20 @@ pub(super) const KIND: Kind = Kind {
     name: "item_graph",
     summary: "co-occurrence within a few steps, damped by popularity: the floor of every evaluation",
     needs_codebook: false,
+    reads_content: false,
+    answers: Answers::Scores,
     objectives: &["fit"],
     config: |given| options::checked(given, Config::check),
     build: |config, _, _, _| {
         let config: Config = serde_json::from_value(config.clone())?;
         config.check()?;
-        Ok(Policy::Score(Box::new(ItemGraph { config, graph: Graph::default() })))
+        Ok(Policy::Score(Box::new(ItemGraph::new(config))))
     },
 };
 
 impl Config {
-    fn check(&self) -> Result<()> {
+    /// Refuses what cannot be counted.
+    pub(super) fn check(&self) -> Result<()> {
         let bad = |message: &str| Err(Error::input("bad-option", message));
         if !(0.0..=1.0).contains(&self.alpha) {
             return bad("option `alpha` must be between 0 and 1");
@@ -70,9 +73,17 @@ impl Config {
     }
 }
 
-struct ItemGraph {
+/// The policy.
+pub(super) struct ItemGraph {
     config: Config,
     graph: Graph,
+}
+
+impl ItemGraph {
+    /// A graph without links.
+    pub(super) fn new(config: Config) -> Self {
+        ItemGraph { config, graph: Graph::default() }
+    }
 }
 
 /// Weighted links in rows; no rows before training.
@@ -109,6 +120,19 @@ impl Graph {
 }
 
 impl Score for ItemGraph {
+    fn score(&self, history: History<'_>, scores: &mut [f32]) -> Result<()> {
+        let mut weight = 1.0;
+        for &position in history.iter().rev().take(self.config.history) {
+            for (to, link) in self.graph.row(position) {
+                scores[to as usize] += weight * link;
+            }
+            weight *= self.config.decay as f32;
+        }
+        Ok(())
+    }
+}
+
+impl Fit for ItemGraph {
     fn fit(
         &mut self,
         catalogue: &Catalogue,
@@ -138,16 +162,6 @@ impl Score for ItemGraph {
             .collect::<Result<_>>()?;
         self.graph = Graph::of_rows(rows);
         Ok(())
-    }
-
-    fn score(&self, history: History<'_>, scores: &mut [f32]) {
-        let mut weight = 1.0;
-        for &position in history.iter().rev().take(self.config.history) {
-            for (to, link) in self.graph.row(position) {
-                scores[to as usize] += weight * link;
-            }
-            weight *= self.config.decay as f32;
-        }
     }
 
     fn save(&self, catalogue: &Catalogue) -> Result<Vec<u8>> {

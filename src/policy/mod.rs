@@ -1,12 +1,18 @@
 //! Policies: what turns a history into the next items. One file for each paper, one line for each in `KINDS`.
 //!
-//! There are two behaviours. A *generator* gives logits over the next code of a SID and is decoded along the
-//! trie; a *scorer* gives a number to every item. Neither needs stubs for the other.
+//! There are two ways to answer and two ways to learn. A generator ([`Generate`]) gives logits over the next code of a
+//! SID and is decoded along the trie; a scorer ([`Score`]) gives a number to every item. What learns by gradient is a
+//! [`Learn`], what counts in closed form a [`Fit`]. [`Policy`] has a variant for each pair that exists.
 
 mod decoder;
+mod hybrid;
 mod item_graph;
+mod parallel;
 mod popular;
+mod sid_head;
 pub(crate) mod state;
+mod tiger;
+mod timeline;
 
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value as Json};
@@ -17,7 +23,14 @@ use crate::options::Given;
 use crate::progress::Progress;
 
 /// Every policy that this build knows.
-pub(crate) const KINDS: &[&Kind] = &[&decoder::KIND, &item_graph::KIND, &popular::KIND];
+pub(crate) const KINDS: &[&Kind] = &[
+    &decoder::KIND,
+    &hybrid::KIND,
+    &item_graph::KIND,
+    &parallel::KIND,
+    &popular::KIND,
+    &tiger::KIND,
+];
 
 /// One kind of policy: a constant record.
 pub(crate) struct Kind {
@@ -27,12 +40,45 @@ pub(crate) struct Kind {
     pub(crate) summary: &'static str,
     /// Whether it needs the codes of a codebook.
     pub(crate) needs_codebook: bool,
+    /// Whether it reads the content of the items: their vectors in the space of the codebook.
+    pub(crate) reads_content: bool,
+    /// How it answers.
+    pub(crate) answers: Answers,
     /// The objectives that can train it, the default first: `sft` by gradient, `fit` in closed form.
     pub(crate) objectives: &'static [&'static str],
     /// Checks options and gives all of them, the defaults where none was given.
     pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
-    /// An untrained policy from its configuration (every field present), over a catalogue.
-    pub(crate) build: fn(&Json, &Catalogue, &Device, u64) -> Result<Policy>,
+    /// An untrained policy from its configuration (every field present), over items.
+    pub(crate) build: fn(&Json, &Material<'_>, &Device, u64) -> Result<Policy>,
+}
+
+/// How a kind of policy answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answers {
+    /// It scores every item.
+    Scores,
+    /// It generates SIDs along the trie.
+    Beams,
+    /// It scores every item, unless it is told to generate.
+    Both,
+}
+
+/// What a policy is built over.
+#[derive(Clone, Copy)]
+pub(crate) struct Material<'a> {
+    /// The items and their codes.
+    pub(crate) catalogue: &'a Catalogue,
+    /// The vector of every item, of unit length, items × components (zeros where an item has none); empty for a
+    /// policy that does not read content, or where the codes came without a space.
+    pub(crate) content: &'a [f32],
+    /// A hash of what made these vectors; others mean something else.
+    pub(crate) made_by: u64,
+}
+
+impl<'a> From<&'a Catalogue> for Material<'a> {
+    fn from(catalogue: &'a Catalogue) -> Self {
+        Material { catalogue, content: &[], made_by: 0 }
+    }
 }
 
 impl crate::kind::Kind for Kind {
@@ -47,25 +93,53 @@ impl crate::kind::Kind for Kind {
 
 /// A policy ready to train or to ask.
 pub(crate) enum Policy {
-    /// Generates the codes of a SID, level by level.
+    /// Learns to generate the codes of a SID, level by level.
     Generate(Box<dyn Generate>),
-    /// Scores every item.
-    Score(Box<dyn Score>),
+    /// Counts, and scores every item.
+    Score(Box<dyn Fit>),
+    /// Learns to score every item.
+    Learned(Box<dyn LearnedScore>),
+    /// Learns both to generate SIDs and to score every item.
+    Hybrid(Box<dyn Hybrid>),
 }
 
 impl Policy {
-    /// The learned state, for a file or a checkpoint.
+    /// The policy as one that generates SIDs.
+    pub(crate) fn generator(&self) -> Option<&dyn Generate> {
+        match self {
+            Policy::Generate(policy) => Some(policy.as_ref()),
+            Policy::Hybrid(policy) => Some(policy.as_ref()),
+            Policy::Score(_) | Policy::Learned(_) => None,
+        }
+    }
+
+    /// The policy as one that learns by gradient.
+    pub(crate) fn learner(&mut self) -> Option<&mut dyn Learn> {
+        match self {
+            Policy::Generate(policy) => Some(policy.as_mut()),
+            Policy::Hybrid(policy) => Some(policy.as_mut()),
+            Policy::Learned(policy) => Some(policy.as_mut()),
+            Policy::Score(_) => None,
+        }
+    }
+
+    /// The learned state, for the file.
     pub(crate) fn save(&self, catalogue: &Catalogue) -> Result<Vec<u8>> {
         match self {
-            Policy::Generate(policy) => policy.params().save(),
+            Policy::Generate(policy) => policy.save(catalogue),
+            Policy::Hybrid(policy) => policy.save(catalogue),
+            Policy::Learned(policy) => policy.save(catalogue),
             Policy::Score(policy) => policy.save(catalogue),
         }
     }
 
-    /// Restores what [`Policy::save`] gave, into a policy built with the same configuration.
+    /// Restores what [`Policy::save`] gave, into a policy built with the same configuration over a catalogue that
+    /// may have gained and lost items.
     pub(crate) fn load(&mut self, catalogue: &Catalogue, state: &[u8]) -> Result<()> {
         match self {
-            Policy::Generate(policy) => policy.params().load(state),
+            Policy::Generate(policy) => policy.load(catalogue, state),
+            Policy::Hybrid(policy) => policy.load(catalogue, state),
+            Policy::Learned(policy) => policy.load(catalogue, state),
             Policy::Score(policy) => policy.load(catalogue, state),
         }
     }
@@ -77,6 +151,13 @@ pub(crate) type History<'a> = &'a [u32];
 /// A policy that gives a score to every item of the catalogue that it was fitted or loaded over; after items
 /// have come or gone it is loaded again.
 pub(crate) trait Score: Send + Sync {
+    /// Writes the score of every item of the catalogue for one history into `scores` (zeroed, one for each
+    /// position). Higher is better; the scale is the policy's own.
+    fn score(&self, history: History<'_>, scores: &mut [f32]) -> Result<()>;
+}
+
+/// A scorer that counts.
+pub(crate) trait Fit: Score {
     /// Learns from histories in closed form. The caller has cut them to their training part.
     fn fit(
         &mut self,
@@ -85,10 +166,6 @@ pub(crate) trait Score: Send + Sync {
         progress: &Progress,
     ) -> Result<()>;
 
-    /// Writes the score of every item of the catalogue for one history into `scores` (zeroed, one for each
-    /// position). Higher is better; the scale is the policy's own.
-    fn score(&self, history: History<'_>, scores: &mut [f32]);
-
     /// The learned state, independent of positions (keyed by item number).
     fn save(&self, catalogue: &Catalogue) -> Result<Vec<u8>>;
 
@@ -96,14 +173,21 @@ pub(crate) trait Score: Send + Sync {
     fn load(&mut self, catalogue: &Catalogue, state: &[u8]) -> Result<()>;
 }
 
-/// A policy that generates SIDs code by code.
-pub(crate) trait Generate: Send + Sync {
-    /// Reads a batch of histories and is ready to emit the first level.
-    fn begin<'a>(
-        &'a self,
-        catalogue: &Catalogue,
-        histories: &[History<'_>],
-    ) -> Result<Box<dyn Decoding + 'a>>;
+/// A policy that learns by gradient.
+pub(crate) trait Learn: Send + Sync {
+    /// The variables that training moves, by name.
+    fn params(&self) -> &crate::nn::Params;
+
+    /// Takes from the histories to be learned what is counted, not learned by gradient. Before the first step, and again
+    /// when a run is taken up.
+    fn count(
+        &mut self,
+        _catalogue: &Catalogue,
+        _histories: &[History<'_>],
+        _progress: &Progress,
+    ) -> Result<()> {
+        Ok(())
+    }
 
     /// The loss of a batch of histories: the paper's own. A scalar tensor with gradient.
     fn loss(
@@ -112,6 +196,37 @@ pub(crate) trait Generate: Send + Sync {
         histories: &[History<'_>],
         training: &mut Training<'_>,
     ) -> Result<Tensor>;
+
+    /// After the last step: makes what is derived from the variables, and chooses what validation chooses, by histories
+    /// that end with a target (none where nothing is held out).
+    fn settle(
+        &mut self,
+        _catalogue: &Catalogue,
+        _validated: &[History<'_>],
+        _progress: &Progress,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// The learned state.
+    fn save(&self, _catalogue: &Catalogue) -> Result<Vec<u8>> {
+        self.params().save()
+    }
+
+    /// Restores what `save` gave.
+    fn load(&mut self, _catalogue: &Catalogue, state: &[u8]) -> Result<()> {
+        self.params().load(state)
+    }
+}
+
+/// A policy that generates SIDs code by code.
+pub(crate) trait Generate: Learn {
+    /// Reads a batch of histories and is ready to emit the first level.
+    fn begin<'a>(
+        &'a self,
+        catalogue: &Catalogue,
+        histories: &[History<'_>],
+    ) -> Result<Box<dyn Decoding + 'a>>;
 
     /// Log-probabilities of whole SIDs, each after one of the histories: completions × levels, over all codes of a
     /// level, with gradient. Decoding gives the same numbers.
@@ -125,10 +240,17 @@ pub(crate) trait Generate: Send + Sync {
 
     /// The same policy with variables of its own, for a reference that stays as it is.
     fn copy(&self) -> Result<Box<dyn Generate>>;
-
-    /// The variables that training moves, by name.
-    fn params(&self) -> &crate::nn::Params;
 }
+
+/// A policy that scores items by what it has learned.
+pub(crate) trait LearnedScore: Learn + Score {}
+
+impl<P: Learn + Score> LearnedScore for P {}
+
+/// A policy that generates SIDs and scores items.
+pub(crate) trait Hybrid: Generate + Score {}
+
+impl<P: Generate + Score> Hybrid for P {}
 
 /// A SID that follows a history.
 #[derive(Clone, Copy, Debug, PartialEq)]

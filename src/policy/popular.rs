@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::state::{Reader, Writer, damaged};
-use super::{History, Kind, Policy, Score};
+use super::{Answers, Fit, History, Kind, Policy, Score};
 use crate::error::Result;
 use crate::index::Catalogue;
 use crate::options;
@@ -20,6 +20,8 @@ pub(super) const KIND: Kind = Kind {
     name: "popular",
     summary: "the items with the most interactions, the same for everybody",
     needs_codebook: false,
+    reads_content: false,
+    answers: Answers::Scores,
     objectives: &["fit"],
     config: |given| options::checked(given, |_: &Config| Ok(())),
     build: |config, _, _, _| {
@@ -34,6 +36,14 @@ struct Popular {
 }
 
 impl Score for Popular {
+    fn score(&self, _history: History<'_>, scores: &mut [f32]) -> Result<()> {
+        let known = self.counts.len().min(scores.len());
+        scores[..known].copy_from_slice(&self.counts[..known]);
+        Ok(())
+    }
+}
+
+impl Fit for Popular {
     fn fit(
         &mut self,
         catalogue: &Catalogue,
@@ -51,11 +61,6 @@ impl Score for Popular {
         }
         self.counts = counts;
         Ok(())
-    }
-
-    fn score(&self, _history: History<'_>, scores: &mut [f32]) {
-        let known = self.counts.len().min(scores.len());
-        scores[..known].copy_from_slice(&self.counts[..known]);
     }
 
     fn save(&self, catalogue: &Catalogue) -> Result<Vec<u8>> {

@@ -13,18 +13,18 @@ fn catalogue(items: &[u64]) -> Catalogue {
     Catalogue::new(items.to_vec(), Vec::new(), Vec::new())
 }
 
-fn scorer(kind: &Kind, given: &Json, catalogue: &Catalogue) -> Box<dyn Score> {
+fn scorer(kind: &Kind, given: &Json, catalogue: &Catalogue) -> Box<dyn Fit> {
     let mut config = (kind.config)(&[]).unwrap();
     config.extend(given.as_object().unwrap().clone());
-    match (kind.build)(&Json::Object(config), catalogue, &Device::Cpu, 0).unwrap() {
+    match (kind.build)(&Json::Object(config), &catalogue.into(), &Device::Cpu, 0).unwrap() {
         Policy::Score(score) => score,
-        Policy::Generate(_) => panic!("{} is no scorer", kind.name),
+        _ => panic!("{} is no scorer", kind.name),
     }
 }
 
-fn scores(score: &dyn Score, items: usize, history: &[u32]) -> Vec<f32> {
+fn scores(score: &dyn Fit, items: usize, history: &[u32]) -> Vec<f32> {
     let mut scores = vec![0.0; items];
-    score.score(history, &mut scores);
+    score.score(history, &mut scores).unwrap();
     scores
 }
 
@@ -112,7 +112,7 @@ fn options_out_of_range_are_refused() {
     for (name, value) in [("alpha", json!(2)), ("decay", json!(0)), ("window", json!(0))] {
         let mut config = (KIND.config)(&[]).unwrap();
         config.insert(name.to_owned(), value);
-        let built = (KIND.build)(&Json::Object(config), &catalogue, &Device::Cpu, 0);
+        let built = (KIND.build)(&Json::Object(config), &(&catalogue).into(), &Device::Cpu, 0);
         assert!(built.err().unwrap().message().contains(name));
     }
 }

@@ -5,12 +5,12 @@ use crate::error::{Error, Kind, Result};
 /// Appends arrays to a byte string.
 #[derive(Default)]
 pub(crate) struct Writer {
-    bytes: Vec<u8>,
+    written: Vec<u8>,
 }
 
 /// Reads the arrays back in the same order.
 pub(crate) struct Reader<'a> {
-    bytes: &'a [u8],
+    left: &'a [u8],
 }
 
 macro_rules! arrays {
@@ -19,8 +19,8 @@ macro_rules! arrays {
             $(
                 /// Appends an array.
                 pub(crate) fn $name(&mut self, numbers: &[$number]) -> &mut Self {
-                    self.bytes.extend((numbers.len() as u64).to_le_bytes());
-                    self.bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+                    self.written.extend((numbers.len() as u64).to_le_bytes());
+                    self.written.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
                     self
                 }
             )*
@@ -38,32 +38,32 @@ macro_rules! arrays {
     };
 }
 
-arrays!(u64s: u64, u32s: u32, f32s: f32);
+arrays!(u64s: u64, u32s: u32, f32s: f32, bytes: u8);
 
 impl Writer {
     /// What was written.
     pub(crate) fn finish(self) -> Vec<u8> {
-        self.bytes
+        self.written
     }
 }
 
 impl<'a> Reader<'a> {
     /// A reader of what a `Writer` wrote.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Reader { bytes }
+        Reader { left: bytes }
     }
 
     /// Fails unless everything was read.
     pub(crate) fn finish(self) -> Result<()> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(damaged()) }
+        if self.left.is_empty() { Ok(()) } else { Err(damaged()) }
     }
 
     fn cells<const N: usize>(&mut self) -> Result<&'a [[u8; N]]> {
-        let (len, rest) = self.bytes.split_first_chunk().ok_or_else(damaged)?;
+        let (len, rest) = self.left.split_first_chunk().ok_or_else(damaged)?;
         let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| damaged())?;
         let size = len.checked_mul(N).ok_or_else(damaged)?;
         let (cells, rest) = rest.split_at_checked(size).ok_or_else(damaged)?;
-        self.bytes = rest;
+        self.left = rest;
         Ok(cells.as_chunks().0)
     }
 }

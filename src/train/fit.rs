@@ -15,6 +15,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "counts in closed form, for policies without gradient",
     start: super::Start::Fresh,
     rewarded: false,
+    ranked: false,
     config: |given| options::checked(given, |_: &Config| Ok(())),
     train: run,
 };
@@ -36,8 +37,8 @@ fn run(
 ) -> Result<Report> {
     let config: Config = serde_json::from_value(config.clone())?;
     let Policy::Score(policy) = policy else {
-        return Err(Error::input("wrong-objective", "`fit` is for policies that score items")
-            .help("train a generating policy with `sft`"));
+        return Err(Error::input("wrong-objective", "`fit` is for policies that count")
+            .help("train a policy that learns by gradient with `sft`"));
     };
     let started = std::time::Instant::now();
     let learned: Vec<Vec<u32>> =

@@ -15,11 +15,10 @@
 //! published; 0.2 is the customary one. Each epoch draws one item of every history as its target.
 
 use candle_core::{D, Tensor};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::beams::{log_probs, lost, targets};
 use super::checkpoint::fingerprint;
 use super::run::{Figures, Options, Run, Teach};
 use super::sft::bytes_of;
@@ -30,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::index::Trie;
 use crate::nn::Params;
 use crate::options;
-use crate::policy::{Completion, Generate, History, Policy, Targets, Training};
+use crate::policy::{Completion, Generate, History, Policy};
 use crate::progress::{Checkpoint, Progress};
 use crate::reward::{Found, Group};
 
@@ -40,15 +39,13 @@ pub(super) const KIND: Kind = Kind {
     summary: "rewards for generated SIDs, relative to their group, with KL to the start (GRPO)",
     start: Start::Trained,
     rewarded: true,
+    ranked: true,
     config: |given| options::checked(given, Config::check),
     train: run,
 };
 
 /// Keeps the deviation of a group of equal rewards from being nothing.
 const EPSILON: f64 = 1e-6;
-
-/// Items of an answer that validation looks at.
-const AT: usize = 10;
 
 /// What can be set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -190,7 +187,7 @@ fn run(
 ) -> Result<Report> {
     let config: Config = serde_json::from_value(config.clone())?;
     config.check()?;
-    let Policy::Generate(policy) = policy else {
+    let Some(generator) = policy.generator() else {
         return Err(Error::input("wrong-objective", "`grpo` is for policies that generate SIDs")
             .help("train a scoring policy with `fit`"));
     };
@@ -200,12 +197,13 @@ fn run(
     // A target is drawn from the items that have another before them.
     let learned = course.learned(config.until, 2)?;
     let validated = course.validated(config.until, config.validation_users, config.seed);
+    let held_out = validated.clone();
     let bytes = serde_json::to_vec(&config)?.into_iter().chain(bytes_of(&learned));
     let made_of = fingerprint(bytes.collect::<Vec<u8>>());
     let options = config.options();
-    let reference = policy.copy()?;
+    let reference = generator.copy()?;
     let mut lessons = Lessons {
-        policy: policy.as_ref(),
+        policy: generator,
         reference: reference.as_ref(),
         course,
         trie,
@@ -215,7 +213,11 @@ fn run(
         validated,
         rolled: None,
     };
-    Run::new(&mut lessons, options, made_of).go(progress, checkpoint)
+    let report = Run::new(&mut lessons, options, made_of).go(progress, checkpoint)?;
+    if let Some(learner) = policy.learner() {
+        learner.settle(course.catalogue, &held_out, progress)?;
+    }
+    Ok(report)
 }
 
 /// What is learned and what is validated on.
@@ -265,10 +267,7 @@ impl<'a> Lessons<'a> {
         histories: &[History<'_>],
         completions: &[Completion<'_>],
     ) -> Result<Tensor> {
-        // Dropout would make the ratio differ from 1 by chance.
-        let mut random = ChaCha8Rng::seed_from_u64(0);
-        let mut training = Training { random: &mut random, train: false, targets: Targets::All };
-        policy.log_probs(self.course.catalogue, histories, completions, &mut training)
+        log_probs(policy, self.course.catalogue, histories, completions)
     }
 
     /// Rewards of every group; advantages for each completion, and figures.
@@ -298,7 +297,7 @@ impl<'a> Lessons<'a> {
     }
 }
 
-impl<'a> Teach for Lessons<'a> {
+impl Teach for Lessons<'_> {
     fn params(&self) -> &Params {
         self.policy.params()
     }
@@ -309,14 +308,8 @@ impl<'a> Teach for Lessons<'a> {
 
     fn prepare(&mut self, batch: &[u32], step: u64, progress: &Progress) -> Result<Figures> {
         let mut random = source(self.config.seed, batches::rollout_stream(step));
-        let mut histories = Vec::with_capacity(batch.len());
-        let mut targets = Vec::with_capacity(batch.len());
-        for &at in batch {
-            let history: History<'a> = self.learned[at as usize];
-            let place = random.random_range(1..history.len());
-            histories.push(&history[..place]);
-            targets.push(history[place]);
-        }
+        let chosen = batch.iter().map(|&at| self.learned[at as usize]);
+        let (histories, targets) = targets(chosen, &mut random);
         let draw = match self.config.rollout {
             How::Beam => Draw::Beam,
             How::Sample => Draw::Sample { temperature: self.config.temperature },
@@ -351,22 +344,7 @@ impl<'a> Teach for Lessons<'a> {
 
     /// One less NDCG@10, by the beam that answers.
     fn validate(&mut self, progress: &Progress) -> Result<Option<f64>> {
-        if self.validated.is_empty() {
-            return Ok(None);
-        }
-        let mut gain = 0.0;
-        for batch in self.validated.chunks(self.config.batch) {
-            let before: Vec<History<'_>> = batch.iter().map(|h| &h[..h.len() - 1]).collect();
-            let mut random = source(self.config.seed, 0); // a beam draws nothing
-            let width = self.config.group.max(2 * AT);
-            let found = rollouts(&self.stage(), &before, width, Draw::Beam, &mut random, progress)?;
-            for (history, found) in batch.iter().zip(found) {
-                let items = found.iter().flat_map(|one| &one.items);
-                let place = items.take(AT).position(|item| Some(item) == history.last());
-                gain += place.map_or(0.0, |place| 1.0 / ((place + 2) as f64).log2());
-            }
-        }
-        Ok(Some(1.0 - gain / self.validated.len() as f64))
+        lost(&self.stage(), &self.validated, (self.config.batch, self.config.group), progress)
     }
 }
 

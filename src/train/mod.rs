@@ -1,14 +1,16 @@
 //! Training: the objectives, and what they share.
 //!
-//! `sft.rs` teaches a generator the next items of real histories, `grpo.rs` by rewards for what it generates itself;
-//! `fit.rs` lets a scorer learn in closed form. `run.rs` is the loop of a run by gradient, `checkpoint.rs` its saved
+//! `sft.rs` teaches a policy the next items of real histories, `grpo.rs` a generator by rewards for what it generates
+//! itself, `s_dpo.rs` by what it should prefer (`beams.rs` is common to both); `fit.rs` lets a scorer learn in closed form. `run.rs` is the loop of a run by gradient, `checkpoint.rs` its saved
 //! place, `batches.rs` the order of its data.
 
 mod batches;
+mod beams;
 mod checkpoint;
 mod fit;
 mod grpo;
 mod run;
+mod s_dpo;
 mod sft;
 
 use std::collections::BTreeMap;
@@ -24,7 +26,7 @@ use crate::progress::{Checkpoint, Progress};
 use crate::reward;
 
 /// Every objective that this build knows.
-pub(crate) const OBJECTIVES: &[&Kind] = &[&sft::KIND, &grpo::KIND, &fit::KIND];
+pub(crate) const OBJECTIVES: &[&Kind] = &[&sft::KIND, &grpo::KIND, &s_dpo::KIND, &fit::KIND];
 
 /// One objective: a constant record.
 pub(crate) struct Kind {
@@ -36,6 +38,8 @@ pub(crate) struct Kind {
     pub(crate) start: Start,
     /// Whether it learns from rewards.
     pub(crate) rewarded: bool,
+    /// Whether validation is by rank (one less NDCG@10), and not by the loss.
+    pub(crate) ranked: bool,
     /// Checks options and gives all of them, the defaults where none was given.
     pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
     /// Trains a policy; see [`train`].
@@ -175,8 +179,8 @@ pub(crate) struct Point {
 pub(crate) struct Epoch {
     /// Mean training loss for each target item, dropout included.
     pub(crate) loss: f64,
-    /// What validation says, the lower the better, where its targets are held out: for `sft` the mean loss on them,
-    /// for `grpo` one less NDCG@10.
+    /// What validation says, the lower the better, where its targets are held out: the mean loss on them, or one less
+    /// NDCG@10 for an objective that is `ranked`.
     pub(crate) validation_loss: Option<f64>,
     /// The learning rate after the epoch.
     pub(crate) rate: f64,
@@ -208,5 +212,7 @@ pub(crate) fn train(
     (objective.train)(policy, course, config, progress, checkpoint)
 }
 
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod tests;

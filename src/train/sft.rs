@@ -1,4 +1,4 @@
-//! `sft`: a generating policy learns the next items of real histories by gradient.
+//! `sft`: a policy learns the next items of real histories by gradient.
 //!
 //! The loss is the policy's own (for `decoder`: the next SID from every prefix of a history). Validation is the
 //! same loss on the item before the last. `run.rs` walks the epochs.
@@ -12,9 +12,10 @@ use super::run::{Figures, Options, Run, Teach};
 use super::{Course, Kind, Report, Start, Until, batches};
 use crate::device::{AUTO, choose, source};
 use crate::error::{Error, Result};
+use crate::index::Catalogue;
 use crate::nn::Params;
 use crate::options;
-use crate::policy::{Generate, History, Policy, Targets, Training};
+use crate::policy::{History, Learn, Policy, Targets, Training};
 use crate::progress::{Checkpoint, Progress};
 
 /// The record of this objective.
@@ -23,6 +24,7 @@ pub(super) const KIND: Kind = Kind {
     summary: "likelihood of the next item by gradient, with validation and early stopping",
     start: Start::Fresh,
     rewarded: false,
+    ranked: false,
     config: |given| options::checked(given, Config::check),
     train: run,
 };
@@ -111,38 +113,41 @@ fn run(
 ) -> Result<Report> {
     let config: Config = serde_json::from_value(config.clone())?;
     config.check()?;
-    let Policy::Generate(policy) = policy else {
-        return Err(Error::input("wrong-objective", "`sft` is for policies that generate SIDs")
-            .help("train a scoring policy with `fit`"));
+    let Some(learner) = policy.learner() else {
+        return Err(Error::input(
+            "wrong-objective",
+            "`sft` is for policies that learn by gradient",
+        )
+        .help("train a policy that counts with `fit`"));
     };
-    let mut lessons = Lessons::new(policy.as_ref(), course, &config)?;
-    let made_of = fingerprint(serde_json::to_vec(&config)?.into_iter().chain(lessons.bytes()));
-    Run::new(&mut lessons, config.options(), made_of).go(progress, checkpoint)
+    let learned = course.learned(config.until, 1)?;
+    let validated = course.validated(config.until, config.validation_users, config.seed);
+    learner.count(course.catalogue, &learned, progress)?;
+    let bytes = serde_json::to_vec(&config)?.into_iter().chain(bytes_of(&learned));
+    let made_of = fingerprint(bytes.collect::<Vec<u8>>());
+    let options = config.options();
+    let mut lessons = Lessons {
+        policy: learner,
+        catalogue: course.catalogue,
+        learned,
+        validated: &validated,
+        batch: config.batch,
+        seed: config.seed,
+    };
+    let report = Run::new(&mut lessons, options, made_of).go(progress, checkpoint)?;
+    learner.settle(course.catalogue, &validated, progress)?;
+    Ok(report)
 }
 
 /// What is learned and what is validated on.
 struct Lessons<'a> {
-    policy: &'a dyn Generate,
-    course: &'a Course<'a>,
+    policy: &'a dyn Learn,
+    catalogue: &'a Catalogue,
     learned: Vec<History<'a>>,
     /// Histories whose last item is the validation target; empty unless these are held out.
-    validated: Vec<History<'a>>,
+    validated: &'a [History<'a>],
     batch: usize,
     seed: u64,
-}
-
-impl<'a> Lessons<'a> {
-    fn new(policy: &'a dyn Generate, course: &'a Course<'a>, config: &Config) -> Result<Self> {
-        let learned = course.learned(config.until, 1)?;
-        let validated = course.validated(config.until, config.validation_users, config.seed);
-        let (batch, seed) = (config.batch, config.seed);
-        Ok(Lessons { policy, course, learned, validated, batch, seed })
-    }
-
-    /// The histories as bytes.
-    fn bytes(&self) -> impl Iterator<Item = u8> {
-        bytes_of(&self.learned)
-    }
 }
 
 /// Histories as bytes, each behind its length.
@@ -170,7 +175,7 @@ impl Teach for Lessons<'_> {
             batch.iter().map(|&at| self.learned[at as usize]).collect();
         let mut random = source(self.seed, batches::dropout_stream(step));
         let mut training = Training { random: &mut random, train: true, targets: Targets::All };
-        let loss = self.policy.loss(self.course.catalogue, &histories, &mut training)?;
+        let loss = self.policy.loss(self.catalogue, &histories, &mut training)?;
         Ok((loss, Figures::new()))
     }
 
@@ -181,7 +186,7 @@ impl Teach for Lessons<'_> {
             let mut random = source(self.seed, 0); // not drawn from: nothing is dropped
             let mut training =
                 Training { random: &mut random, train: false, targets: Targets::Last };
-            let loss = self.policy.loss(self.course.catalogue, batch, &mut training)?;
+            let loss = self.policy.loss(self.catalogue, batch, &mut training)?;
             sum += f64::from(loss.to_scalar::<f32>()?) * batch.len() as f64;
         }
         let count = self.validated.len();

@@ -12,15 +12,38 @@ use crate::device::of_tests;
 use crate::kind::find;
 use crate::policy::KINDS;
 
-const ITEMS: u32 = 24;
+pub(super) const ITEMS: u32 = 24;
 
-fn catalogue() -> Catalogue {
+pub(super) fn catalogue() -> Catalogue {
     let codes = (0..ITEMS as u16).flat_map(|item| [item / 6, item / 2 % 3, item % 2]).collect();
     Catalogue::new((0..u64::from(ITEMS)).collect(), vec![4, 3, 2], codes)
 }
 
+/// What the items are like: three numbers each, of unit length.
+pub(super) fn content() -> Vec<f32> {
+    (0..ITEMS as i32)
+        .flat_map(|item| {
+            let (a, b) = ((item as f32).sin(), (item as f32 * 1.7).cos());
+            let length = (a * a + b * b + 1.0).sqrt();
+            [a / length, b / length, 1.0 / length]
+        })
+        .collect()
+}
+
+/// Rewards for exact answers.
+pub(super) fn judge(catalogue: &Catalogue) -> Judge<'_> {
+    let known = crate::reward::Known {
+        catalogue,
+        levels: 3,
+        quality: vec![1.0; ITEMS as usize],
+        vectors: Vec::new(),
+    };
+    let sum = crate::reward::Sum::new(crate::reward::SUMS[0].1.iter().copied()).unwrap();
+    Judge { sum, known }
+}
+
 /// The next item is a function of the last alone; the first is any.
-fn histories() -> Vec<Vec<u32>> {
+pub(super) fn histories() -> Vec<Vec<u32>> {
     let from = |first: u32| {
         std::iter::successors(Some(first), |item| Some((item * 5 + 7) % ITEMS)).take(7).collect()
     };
@@ -39,7 +62,7 @@ fn policy(dropout: f64) -> Policy {
     ] {
         config.insert(name.to_owned(), value);
     }
-    (kind.build)(&Json::Object(config), &catalogue(), &of_tests().1, 1).unwrap()
+    (kind.build)(&Json::Object(config), &(&catalogue()).into(), &of_tests().1, 1).unwrap()
 }
 
 fn sft(
@@ -69,18 +92,11 @@ fn grpo(
     config.extend(options.as_object().unwrap().clone());
     let (catalogue, histories) = (catalogue(), histories());
     let trie = Trie::build(&catalogue);
-    let known = crate::reward::Known {
-        catalogue: &catalogue,
-        levels: 3,
-        quality: vec![1.0; ITEMS as usize],
-        vectors: Vec::new(),
-    };
-    let sum = crate::reward::Sum::new(crate::reward::SUMS[0].1.iter().copied()).unwrap();
     let course = Course {
         catalogue: &catalogue,
         trie: Some(&trie),
         histories: &histories,
-        reward: Some(Judge { sum, known }),
+        reward: Some(judge(&catalogue)),
     };
     train(objective, policy, &course, &Json::Object(config), progress, checkpoint)
 }
@@ -90,14 +106,14 @@ fn weights(policy: &Policy) -> Vec<u8> {
 }
 
 /// A slot in memory that asks the work to stop at a step.
-struct Slot {
+pub(super) struct Slot {
     state: RefCell<Option<Vec<u8>>>,
     steps: Cell<usize>,
-    stop: Option<(usize, Progress)>,
+    pub(super) stop: Option<(usize, Progress)>,
 }
 
 impl Slot {
-    fn new(stop: Option<(usize, Progress)>) -> Self {
+    pub(super) fn new(stop: Option<(usize, Progress)>) -> Self {
         Slot { state: RefCell::new(None), steps: Cell::new(0), stop }
     }
 }

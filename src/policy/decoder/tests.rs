@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::*;
 use crate::device::of_tests;
 use crate::nn::composed;
+use crate::policy::Targets;
 
 fn catalogue() -> Catalogue {
     let codes = (0..24u16).flat_map(|item| [item / 6, item / 2 % 3, item % 2]).collect();
@@ -137,7 +138,7 @@ fn saved_and_loaded_give_the_same_logits() {
 
 #[test]
 fn wrong_options_and_codes_are_refused() {
-    let build = |config: Json| (KIND.build)(&config, &catalogue(), &Device::Cpu, 1).err();
+    let build = |config: Json| (KIND.build)(&config, &(&catalogue()).into(), &Device::Cpu, 1).err();
     assert!(build(serde_json::json!({})).is_none());
     for config in [
         serde_json::json!({ "width": 30 }),

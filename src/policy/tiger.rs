@@ -1,0 +1,338 @@
+//! `tiger`: an encoder-decoder over Semantic IDs (TIGER, Rajput et al. 2023, arXiv 2305.05065).
+//!
+//! A history is read as the codes of its items, a token for each code and level, and an end token; the decoder begins with
+//! a start token and gives the codes of the next item, level by level. The stack is T5's (`t5.rs`), with the sizes that
+//! the reproductions agree on.
+//!
+//! Each epoch draws one item of every history as its target, for an encoder reads one history for one answer. Deviations:
+//! no token for the user, which brings nothing in the reproductions; a level's softmax runs over the codes of the level;
+//! no end token is learned, since all SIDs of a codebook are as long.
+
+mod t5;
+
+use candle_core::{Device, Tensor};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use self::t5::{Encoded, Past, Shape, T5};
+use super::timeline::latest;
+use super::{
+    Answers, Completion, Decoding, Generate, History, Kind, Learn, Policy, Targets, Training,
+};
+use crate::device::source;
+use crate::error::{Error, Result};
+use crate::index::Catalogue;
+use crate::nn::{Dropout, Params, log_prob, log_softmax, sum_rows};
+use crate::options;
+
+/// The record of this policy.
+pub(super) const KIND: Kind = Kind {
+    name: "tiger",
+    summary: "encoder-decoder over the codes of a history (T5), a token for each code (TIGER)",
+    needs_codebook: true,
+    reads_content: false,
+    answers: Answers::Beams,
+    objectives: &["sft", "grpo", "s_dpo"],
+    config: |given| options::checked(given, Config::check),
+    build: |config, material, device, seed| {
+        let config: Config = serde_json::from_value(config.clone())?;
+        let tiger = Tiger::new(config, &material.catalogue.sizes, device, seed)?;
+        Ok(Policy::Generate(Box::new(tiger)))
+    },
+};
+
+/// What can be set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    /// Layers of the encoder.
+    layers: usize,
+    /// Layers of the decoder.
+    decoder_layers: usize,
+    /// Attention heads of each layer.
+    heads: usize,
+    /// Numbers of a head; heads need not divide the width.
+    head_width: usize,
+    /// Numbers in each row.
+    width: usize,
+    /// Units of each feed-forward layer.
+    hidden: usize,
+    /// Share of the numbers dropped while training.
+    dropout: f64,
+    /// Items of a history that are read, the latest.
+    history: usize,
+    /// Distances that attention tells apart.
+    distances: usize,
+    /// From how many tokens on they are all alike.
+    max_distance: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            layers: 4,
+            decoder_layers: 4,
+            heads: 6,
+            head_width: 64,
+            width: 128,
+            hidden: 1024,
+            dropout: 0.1,
+            history: 20,
+            distances: 32,
+            max_distance: 128,
+        }
+    }
+}
+
+/// The largest of each size: a wrong option should not exhaust the memory.
+const MAX_WIDTH: usize = 4096;
+const MAX_LAYERS: usize = 64;
+const MAX_HISTORY: usize = 1024;
+
+impl Config {
+    fn check(&self) -> Result<()> {
+        let bad = |message: String| Err(Error::input("bad-option", message));
+        let in_range = [
+            ("layers", self.layers, 1..=MAX_LAYERS),
+            ("decoder_layers", self.decoder_layers, 1..=MAX_LAYERS),
+            ("heads", self.heads, 1..=MAX_WIDTH),
+            ("head_width", self.head_width, 1..=MAX_WIDTH),
+            ("width", self.width, 1..=MAX_WIDTH),
+            ("hidden", self.hidden, 1..=4 * MAX_WIDTH),
+            ("history", self.history, 1..=MAX_HISTORY),
+            ("distances", self.distances, 4..=1024),
+            ("max_distance", self.max_distance, self.distances..=1 << 20),
+        ];
+        for (name, value, range) in in_range {
+            if !range.contains(&value) {
+                let (low, high) = range.into_inner();
+                return bad(format!("`{name}` must be {low} to {high}, not {value}"));
+            }
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return bad(format!("`dropout` must be at least 0 and below 1, not {}", self.dropout));
+        }
+        Ok(())
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            width: self.width,
+            heads: self.heads,
+            head_width: self.head_width,
+            hidden: self.hidden,
+            encoder_layers: self.layers,
+            decoder_layers: self.decoder_layers,
+            buckets: self.distances,
+            max_distance: self.max_distance,
+        }
+    }
+}
+
+/// The token before the first code of an answer, which also fills up short sequences.
+const START: u32 = 0;
+/// The token behind the last code of a history.
+const END: u32 = 1;
+/// The token of the first code.
+const CODES: usize = 2;
+
+/// The model.
+struct Tiger {
+    config: Config,
+    params: Params,
+    /// Codes per level.
+    sizes: Vec<usize>,
+    /// The token of the first code of each level.
+    offsets: Vec<usize>,
+    t5: T5,
+}
+
+impl Tiger {
+    fn new(config: Config, sizes: &[usize], device: &Device, seed: u64) -> Result<Self> {
+        config.check()?;
+        if sizes.is_empty() {
+            return Err(Error::internal("a generating policy needs the codes of a codebook"));
+        }
+        let mut params = Params::new(device);
+        let tokens = CODES + sizes.iter().sum::<usize>();
+        let t5 = T5::new(&mut params, tokens, config.shape(), &mut source(seed, 0))?;
+        let offsets = (0..sizes.len()).map(|level| CODES + sizes[..level].iter().sum::<usize>());
+        Ok(Tiger { config, params, offsets: offsets.collect(), sizes: sizes.to_vec(), t5 })
+    }
+
+    fn check(&self, catalogue: &Catalogue) -> Result<()> {
+        if catalogue.sizes == self.sizes {
+            return Ok(());
+        }
+        let (found, wanted) = (&catalogue.sizes, &self.sizes);
+        let message = format!("the catalogue has levels of {found:?} codes, the policy {wanted:?}");
+        Err(Error::internal(message))
+    }
+
+    fn dropout<'a>(&self, training: &'a mut Training<'_>) -> Dropout<'a> {
+        let random = training.train.then_some(&mut *training.random);
+        Dropout { share: self.config.dropout, random }
+    }
+
+    fn tokens_of<'c>(&'c self, codes: &'c [u16]) -> impl Iterator<Item = u32> + 'c {
+        codes.iter().zip(&self.offsets).map(|(code, offset)| *offset as u32 + u32::from(*code))
+    }
+
+    fn encode(
+        &self,
+        catalogue: &Catalogue,
+        histories: &[History<'_>],
+        dropout: &mut Dropout<'_>,
+    ) -> Result<Encoded> {
+        self.check(catalogue)?;
+        let sequence = |history: &History<'_>| -> Vec<u32> {
+            let items = latest(history, self.config.history).iter();
+            let codes = items.flat_map(|at| self.tokens_of(catalogue.codes_of(*at)));
+            codes.chain([END]).collect()
+        };
+        let sequences: Vec<Vec<u32>> = histories.iter().map(sequence).collect();
+        self.t5.encode(&sequences, dropout)
+    }
+
+    /// Log-probabilities of the codes of SIDs, each after one of the histories. SIDs × levels.
+    fn likelihood(
+        &self,
+        encoded: &Encoded,
+        owners: &[u32],
+        sids: &[&[u16]],
+        dropout: &mut Dropout<'_>,
+    ) -> Result<Tensor> {
+        let levels = self.sizes.len();
+        let shifted = sids
+            .iter()
+            .flat_map(|codes| std::iter::once(START).chain(self.tokens_of(&codes[..levels - 1])));
+        let shifted = shifted.collect();
+        let x = self.t5.decode(encoded, owners, shifted, &mut Past::default(), dropout)?;
+        let column = |level: usize| -> Result<Tensor> {
+            let rows = (0..sids.len()).map(|at| (at * levels + level) as u32).collect();
+            let logits = self.logits(&sum_rows(&x, rows, 1)?, level)?;
+            log_prob(&logits, sids.iter().map(|codes| u32::from(codes[level])).collect())
+        };
+        let columns = (0..levels).map(column).collect::<Result<Vec<Tensor>>>()?;
+        Ok(Tensor::stack(&columns, 1)?)
+    }
+
+    fn logits(&self, x: &Tensor, level: usize) -> Result<Tensor> {
+        self.t5.logits(x, self.offsets[level], self.sizes[level])
+    }
+}
+
+impl Learn for Tiger {
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn loss(
+        &self,
+        catalogue: &Catalogue,
+        histories: &[History<'_>],
+        training: &mut Training<'_>,
+    ) -> Result<Tensor> {
+        let (mut before, mut sids) = (Vec::new(), Vec::new());
+        for history in histories.iter().filter(|history| !history.is_empty()) {
+            let target = match training.targets {
+                Targets::All => training.random.random_range(0..history.len()),
+                Targets::Last => history.len() - 1,
+            };
+            before.push(&history[..target]);
+            sids.push(catalogue.codes_of(history[target]));
+        }
+        if before.is_empty() {
+            return Err(Error::internal("a loss needs at least one item to predict"));
+        }
+        let mut dropout = self.dropout(training);
+        let encoded = self.encode(catalogue, &before, &mut dropout)?;
+        let owners: Vec<u32> = (0..before.len() as u32).collect();
+        let logs = self.likelihood(&encoded, &owners, &sids, &mut dropout)?;
+        Ok((logs.mean_all()? * -(self.sizes.len() as f64))?)
+    }
+}
+
+impl Generate for Tiger {
+    fn begin(
+        &self,
+        catalogue: &Catalogue,
+        histories: &[History<'_>],
+    ) -> Result<Box<dyn Decoding + '_>> {
+        let encoded = self.encode(catalogue, histories, &mut Dropout::off())?;
+        let owners = (0..histories.len() as u32).collect();
+        Ok(Box::new(Beams { tiger: self, encoded, owners, past: Past::default(), level: 0 }))
+    }
+
+    fn log_probs(
+        &self,
+        catalogue: &Catalogue,
+        histories: &[History<'_>],
+        completions: &[Completion<'_>],
+        training: &mut Training<'_>,
+    ) -> Result<Tensor> {
+        let mut dropout = self.dropout(training);
+        let encoded = self.encode(catalogue, histories, &mut dropout)?;
+        let owners: Vec<u32> = completions.iter().map(|one| one.history).collect();
+        let sids: Vec<&[u16]> = completions.iter().map(|one| one.codes).collect();
+        self.likelihood(&encoded, &owners, &sids, &mut dropout)
+    }
+
+    fn copy(&self) -> Result<Box<dyn Generate>> {
+        let copy = Tiger::new(self.config.clone(), &self.sizes, self.t5.device(), 0)?;
+        copy.params.load(&self.params.save()?)?;
+        Ok(Box::new(copy))
+    }
+}
+
+/// The beams of a batch of histories.
+struct Beams<'a> {
+    tiger: &'a Tiger,
+    encoded: Encoded,
+    /// The history of each row.
+    owners: Vec<u32>,
+    past: Past,
+    /// Codes that each row has emitted.
+    level: usize,
+}
+
+impl Beams<'_> {
+    fn feed(&mut self, tokens: Vec<u32>) -> Result<Vec<f32>> {
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Beams { tiger, encoded, owners, past, level } = self;
+        let x = tiger.t5.decode(encoded, owners, tokens, past, &mut Dropout::off())?;
+        log_softmax(&tiger.logits(&x.detach(), *level)?)
+    }
+}
+
+impl Decoding for Beams<'_> {
+    fn first(&mut self) -> Result<Vec<f32>> {
+        self.feed(vec![START; self.owners.len()])
+    }
+
+    fn step(&mut self, parents: &[u32], codes: &[u16]) -> Result<Vec<f32>> {
+        let (level, tiger) = (self.level, self.tiger);
+        let fits = parents.len() == codes.len()
+            && level + 1 < tiger.sizes.len()
+            && parents.iter().all(|&parent| (parent as usize) < self.owners.len())
+            && codes.iter().all(|&code| usize::from(code) < tiger.sizes[level]);
+        if !fits {
+            return Err(Error::internal(format!(
+                "level {level} cannot be extended by these codes"
+            )));
+        }
+        self.owners = parents.iter().map(|&parent| self.owners[parent as usize]).collect();
+        self.level += 1;
+        if parents.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.past = self.past.select(&Tensor::new(parents, tiger.t5.device())?)?;
+        let offset = tiger.offsets[level] as u32;
+        self.feed(codes.iter().map(|code| offset + u32::from(*code)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;
