@@ -12,6 +12,7 @@ use crate::value::Value;
 /// ```
 /// use sidql::Params;
 /// let by_position: Params = vec![30.into(), "Nike".into()].into();
+/// let of_any_types: Params = (30, "Nike").into();
 /// let by_name = Params::default().set("brand", "Nike");
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -71,4 +72,20 @@ impl<const N: usize> From<[Value; N]> for Params {
     fn from(positional: [Value; N]) -> Self {
         Params::from(positional.to_vec())
     }
+}
+
+/// Values of any types for `?`, in order: `("Nike", 30)`.
+macro_rules! tuples {
+    ($(($($name:ident)+))*) => {$(
+        impl<$($name: Into<Value>),+> From<($($name,)+)> for Params {
+            #[allow(non_snake_case, reason = "each value has the name of its type")]
+            fn from(($($name,)+): ($($name,)+)) -> Self {
+                Params::from(vec![$($name.into()),+])
+            }
+        }
+    )*};
+}
+
+tuples! {
+    (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H)
 }

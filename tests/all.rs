@@ -6,6 +6,7 @@ mod api;
 mod beauty;
 mod codes;
 mod docs;
+mod embeddings;
 mod evidence;
 mod generations;
 mod jobs;

@@ -101,6 +101,11 @@ impl<'a> Fresh<'a> {
         let Some((recipe, changed)) = self.spaces.get(&space.number) else {
             return Err(Error::internal(format!("space `{}` came later", space.name)));
         };
+        if recipe.stage == Stage::File {
+            // Who made it is not here, so nothing that changes here makes it stale.
+            let there = stamps::get(self.view, space, number)?.is_some();
+            return Ok(if there { State::Fresh } else { State::Nothing });
+        }
         let Some(source) = source(self.view, &self.schema, recipe, number, item)? else {
             return Ok(State::Nothing);
         };
@@ -166,6 +171,7 @@ pub(crate) fn source(
         }
         Stage::Image => photo(schema, item, &recipe.photos()?).map(|photo| photo.hash()),
         Stage::Fused => Some(fused_source(view, recipe, number)?),
+        Stage::File => None,
     })
 }
 

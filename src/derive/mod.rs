@@ -16,7 +16,7 @@ pub(crate) mod subject;
 pub(crate) mod usage;
 pub(crate) mod vectors;
 
-use sidql_storage::{ItemNo, Space, Write, fields, items, spaces};
+use sidql_storage::{ItemNo, Space, Write, embeddings, fields, items, spaces};
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
@@ -38,6 +38,14 @@ pub(crate) fn refresh(write: &Write, cache: &Cache, changed: &[ItemNo]) -> Resul
     let schema = fields::all(write)?;
     for (recipe, space) in standing(write)? {
         if recipe.stage == Stage::Fused {
+            continue;
+        }
+        if recipe.stage == Stage::File {
+            let lacks = |number: &ItemNo| Ok(embeddings::get(write, &space, *number)?.is_none());
+            if changed.iter().map(lacks).collect::<Result<Vec<_>>>()?.contains(&true) {
+                let name = &space.name;
+                remedies.push(format!("COPY embeddings FROM '…' WITH (space = '{name}')"));
+            }
             continue;
         }
         for numbers in changed.chunks(BATCH) {

@@ -40,6 +40,8 @@ pub(crate) enum Stage {
     Image,
     /// The vectors of other spaces.
     Fused,
+    /// Nothing here: they came in a file.
+    File,
 }
 
 impl Stage {
@@ -49,6 +51,7 @@ impl Stage {
             Stage::Text => "text",
             Stage::Image => "image",
             Stage::Fused => "fused",
+            Stage::File => "file",
         }
     }
 }

@@ -82,6 +82,7 @@ pub(super) fn at_hand(
             }
             Ok(made)
         }
+        Stage::File => Ok(left),
         Stage::Fused => Err(Error::internal("a fusion is made of vectors")),
     }
 }

@@ -96,7 +96,10 @@ pub(super) fn show(context: &Context<'_>) -> Result<Rows> {
         let anew = count.reasons.contains_key("model changed");
         let with = recipe.model.as_ref().filter(|_| anew).map(|model| format!(" USING {model}"));
         let only = if anew || recipe.stage == Stage::Fused { "" } else { " WHERE stale" };
-        let remedy = format!("ENRICH items BY {stage}{}{only}{named}", with.unwrap_or_default());
+        let remedy = match recipe.stage {
+            Stage::File => format!("COPY embeddings FROM '…' WITH (space = '{}')", space.name),
+            _ => format!("ENRICH items BY {stage}{}{only}{named}", with.unwrap_or_default()),
+        };
         rows.push(count.row(stage, &space.name, remedy));
     }
     Ok(rows)

@@ -6,6 +6,7 @@
 mod csv;
 mod index_json;
 mod jsonl;
+mod npy;
 pub(crate) mod sequences;
 mod sink;
 mod source;
@@ -26,7 +27,8 @@ use sink::Sink;
 use source::Source;
 
 /// Every format that this build knows.
-pub(crate) const FORMATS: &[&Kind] = &[&jsonl::KIND, &csv::KIND, &tsv::KIND, &index_json::KIND];
+pub(crate) const FORMATS: &[&Kind] =
+    &[&jsonl::KIND, &csv::KIND, &tsv::KIND, &index_json::KIND, &npy::KIND];
 
 /// The longest line or record of an imported file.
 pub(crate) const MAX_LINE_BYTES: usize = 16 << 20;

@@ -61,6 +61,11 @@ impl JobHandle {
         }
     }
 
+    /// Waits for at most this long and gives what it says; `None` when it is still at work.
+    pub fn wait_timeout(&self, time: Duration) -> Option<Result<String>> {
+        self.wait_for(time).map(|end| end.map(|answer| answer.message))
+    }
+
     /// Waits for at most this long; `None` when it is still at work.
     pub(crate) fn wait_for(&self, time: Duration) -> Option<Result<Answer>> {
         let answer = self.end.answer.lock().unwrap_or_else(PoisonError::into_inner);

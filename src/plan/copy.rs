@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sidql_grammar::ast;
-use sidql_storage::{FieldNo, Generation, codebooks};
+use sidql_storage::{FieldNo, Generation, codebooks, spaces};
 
 use super::bind::Catalog;
 use super::define::check_name;
@@ -13,6 +13,7 @@ use super::relation::Relation;
 use super::select::{self, Select};
 use crate::error::{Error, Result};
 use crate::job::import::codes::{self, has_header, not_foreign};
+use crate::job::import::embeddings;
 use crate::job::import::{FOREIGN, Into, Layout, Options, Spec};
 use crate::options;
 
@@ -47,14 +48,16 @@ pub(crate) fn plan_from(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<S
     if copy.into.node.eq_ignore_ascii_case(Relation::Codes.name()) {
         return codes_from(catalog, copy);
     }
+    if copy.into.node.eq_ignore_ascii_case("embeddings") {
+        return embeddings_from(catalog, copy);
+    }
     let into = match Relation::find(&copy.into.node).map_err(at)? {
         Relation::Items => Into::Items,
         Relation::Interactions => Into::Interactions,
         other => {
             let message = format!("{} cannot be imported", other.name());
-            return Err(at(
-                Error::input("not-writable", message).help("items, interactions and codes can")
-            ));
+            return Err(at(Error::input("not-writable", message)
+                .help("items, interactions, codes and embeddings can")));
         }
     };
     let options: Options = options::config(&operand::options(catalog, &copy.with)?)?;
@@ -67,19 +70,22 @@ pub(crate) fn plan_from(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<S
         crate::format::format_of(&file, options.format.as_deref())
             .map_err(|error| error.at(copy.file.span.clone()))?;
     }
-    Ok(Spec { into, file, options, codes: None })
+    Ok(Spec { into, file, options, codes: None, embeddings: None })
 }
 
 /// The file of a COPY … FROM, which must be there.
 fn file_of(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<PathBuf> {
     let file = operand::text(catalog, &copy.file.node, &copy.file.span)?;
-    // The job may run long after the working directory has changed.
-    let file = std::path::absolute(&file).map_err(|error| {
-        Error::input("bad-path", format!("{file}: {error}")).at(copy.file.span.clone())
-    })?;
+    there(&file).map_err(|error| error.at(copy.file.span.clone()))
+}
+
+/// The whole path of a file that is there: a job may run long after the working directory has changed.
+fn there(file: &str) -> Result<PathBuf> {
+    let file = std::path::absolute(file)
+        .map_err(|error| Error::input("bad-path", format!("{file}: {error}")))?;
     if !file.is_file() {
         let message = format!("there is no file `{}`", file.display());
-        return Err(Error::input("no-file", message).at(copy.file.span.clone()));
+        return Err(Error::input("no-file", message));
     }
     Ok(file)
 }
@@ -120,7 +126,52 @@ fn codes_from(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<Spec> {
         max_errors: codes.max_errors.unwrap_or(defaults.max_errors),
         ..defaults
     };
-    Ok(Spec { into: Into::Codes, file, options, codes: Some(codes) })
+    Ok(Spec { into: Into::Codes, file, options, codes: Some(codes), embeddings: None })
+}
+
+/// Resolves a COPY embeddings FROM.
+fn embeddings_from(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<Spec> {
+    let at = |error: Error| error.at(copy.into.span.clone());
+    let mut embeddings: embeddings::Options =
+        options::config(&operand::options(catalog, &copy.with)?)?;
+    if embeddings.space.is_empty() {
+        return Err(at(Error::input("missing-option", "which space do the vectors belong to?")
+            .help("COPY embeddings FROM '…' WITH (space = 'theirs')")));
+    }
+    check_name(&embeddings.space, "space").map_err(at)?;
+    if let Some(space) = spaces::get(catalog.view, &embeddings.space)? {
+        embeddings::check_space(&space).map_err(at)?;
+    }
+    let file = file_of(catalog, copy)?;
+    let format = crate::format::format_of(&file, embeddings.format.as_deref())
+        .map_err(|error| error.at(copy.file.span.clone()))?;
+    if !matches!(format.name, "npy" | "jsonl") {
+        let message = format!("vectors come as npy or jsonl, not as {}", format.name);
+        return Err(Error::input("bad-format", message).at(copy.file.span.clone()));
+    }
+    match (&mut embeddings.ids, format.name) {
+        (Some(ids), "npy") => *ids = there(&ids.display().to_string()).map_err(at)?,
+        (Some(_), _) => {
+            let message = "records of jsonl bring their ids; a file of ids is for npy";
+            return Err(at(Error::input("bad-option", message)
+                .help("WITH (id = '…') names the field that holds it")));
+        }
+        (None, "npy") => {
+            let message = "an npy file has no ids of its own";
+            return Err(at(Error::input("missing-option", message).help(
+                "WITH (ids = 'ids.txt') names a file of ids, one a line, in the order of the rows",
+            )));
+        }
+        (None, _) => {}
+    }
+    let defaults = Options::default();
+    let options = Options {
+        format: Some(format.name.to_owned()),
+        on_error: embeddings.on_error,
+        max_errors: embeddings.max_errors.unwrap_or(defaults.max_errors),
+        ..defaults
+    };
+    Ok(Spec { into: Into::Embeddings, file, options, codes: None, embeddings: Some(embeddings) })
 }
 
 /// The metadata field by which items are told apart; nothing for their ids.

@@ -27,6 +27,14 @@ use crate::progress::Checkpoint;
 pub(super) fn run(context: &Context<'_>, spec: &Spec, stage: &'static Kind) -> Result<Answer> {
     let existing = spaces::get(&context.read()?, &spec.space)?;
     let wanted = recipe(spec, stage)?;
+    if let Some(space) = &existing
+        && Recipe::of(space)?.stage == Stage::File
+    {
+        let message = format!("the vectors of space `{}` came in a file", space.name);
+        return Err(Error::input("foreign-space", message).help(
+            "COPY embeddings FROM '…' replaces them; WITH (space = '…') makes others beside them",
+        ));
+    }
     if let (Some(space), Some(_)) = (&existing, &spec.only) {
         let recipe = Recipe::of(space)?;
         return update(context, spec, space, &recipe);
@@ -96,7 +104,7 @@ fn opened(context: &Context<'_>, recipe: &Recipe) -> Result<Tool> {
     let cannot = || Error::input("no-encoder", format!("model `{name}` makes no such vectors"));
     Ok(match recipe.stage {
         Stage::Image => Tool::Image(model.image.clone().ok_or_else(cannot)?, recipe.photos()?),
-        Stage::Text | Stage::Fused => {
+        Stage::Text | Stage::Fused | Stage::File => {
             let encoder = model.text.clone().ok_or_else(cannot)?;
             encoder.renew();
             Tool::Text(encoder)

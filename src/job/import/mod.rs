@@ -1,6 +1,7 @@
 //! COPY … FROM: a file into the catalogue, in one transaction.
 
 pub(crate) mod codes;
+pub(crate) mod embeddings;
 mod interactions;
 mod items;
 mod tokens;
@@ -45,6 +46,9 @@ pub(crate) struct Spec {
     /// What becomes of SIDs.
     #[serde(default)]
     pub(crate) codes: Option<codes::Options>,
+    /// Where vectors go and what they belong to.
+    #[serde(default)]
+    pub(crate) embeddings: Option<embeddings::Options>,
 }
 
 /// Where records go.
@@ -57,6 +61,8 @@ pub(crate) enum Into {
     Interactions,
     /// A generation of a codebook.
     Codes,
+    /// An embedding space.
+    Embeddings,
 }
 
 /// Options of COPY … FROM.
@@ -166,6 +172,7 @@ pub(crate) fn import(
     let mut faults = Faults::new(spec);
     let message = match (spec.into, spec.options.layout) {
         (Into::Items, _) => items::import(write, cache, progress, spec, &mut faults)?,
+        (Into::Embeddings, _) => embeddings::import(write, cache, progress, spec, &mut faults)?,
         (Into::Codes, _) => codes::import(write, progress, spec, &mut faults)?,
         (Into::Interactions, Layout::Rows) => {
             interactions::import_rows(write, progress, spec, &mut faults)?
