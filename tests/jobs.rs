@@ -97,10 +97,7 @@ fn a_killed_process_loses_no_acknowledged_row_and_its_job_goes_on() {
         let mut after = Duration::from_millis(250);
         // Too early before the one, too late after the other.
         let (mut early, mut late) = (Duration::ZERO, None::<Duration>);
-        let jobs_before = match path.exists() {
-            true => jobs(&Database::open(&path).unwrap()),
-            false => 0,
-        };
+        let jobs_before = if path.exists() { jobs(&Database::open(&path).unwrap()) } else { 0 };
         let mut attempts = 0..20;
         let killed = loop {
             assert!(attempts.next().is_some(), "{statement} is never caught at work");

@@ -375,7 +375,9 @@ impl Hybrid {
 /// The softmax of one row of logits.
 fn shares(logits: &Tensor) -> Result<Vec<f32>> {
     let mut shares = log_softmax(logits)?;
-    shares.iter_mut().for_each(|share| *share = share.exp());
+    for share in &mut shares {
+        *share = share.exp();
+    }
     Ok(shares)
 }
 

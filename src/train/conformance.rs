@@ -98,7 +98,7 @@ fn ask(policy: &Policy, history: &[u32], allowed: &[u32], k: usize, decode: Deco
     let trie = Trie::build(&catalogue);
     let allowed = Allowed::only(catalogue.len(), Some(&trie), allowed.iter().copied());
     let source = Source { policy, catalogue: &catalogue, trie: Some(&trie), allowed: &allowed };
-    let request = Request { k, beam: 4, decode, exclude_seen: true, seed: 1 };
+    let request = Request { k, beam: 4, decode, seed: 1, ..Request::default() };
     top(&source, &[history], &request, &Progress::silent()).unwrap().concat()
 }
 
