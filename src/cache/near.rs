@@ -59,29 +59,28 @@ impl Cache {
             Error::input("not-built", format!("index `{name}` is not built yet"))
                 .help(format!("REBUILD INDEX {name};"))
         })?;
-        let opened = match self.held.index(blob) {
-            Some(known) => known,
-            None => {
-                let kind = kind::find(index::KINDS, "index kind", &record.kind)?;
-                let Some(made) = &kind.made else {
-                    return Err(Error::internal(format!(
-                        "indexes of kind `{}` are not built",
-                        kind.name
-                    )));
-                };
-                let config: serde_json::Value = serde_json::from_str(&record.config)?;
-                let built = (made.open)(&config, &bytes(view, blob)?)?;
-                let (size, budget) = (built.bytes() >> 20, self.held.budget() >> 20);
-                if size > budget {
-                    let message =
-                        format!("index `{name}` takes {size} MiB of the {budget} that may be held");
-                    return Err(Error::new(Kind::Resource, "over-budget", message)
-                        .help("Database::builder().vector_bytes(…) allows more"));
-                }
-                let opened = Arc::new(Opened { built, last: Last::default() });
-                self.held.put_index(blob, &opened);
-                opened
+        let opened = if let Some(known) = self.held.index(blob) {
+            known
+        } else {
+            let kind = kind::find(index::KINDS, "index kind", &record.kind)?;
+            let Some(made) = &kind.made else {
+                return Err(Error::internal(format!(
+                    "indexes of kind `{}` are not built",
+                    kind.name
+                )));
+            };
+            let config: serde_json::Value = serde_json::from_str(&record.config)?;
+            let built = (made.open)(&config, &bytes(view, blob)?)?;
+            let (size, budget) = (built.bytes() >> 20, self.held.budget() >> 20);
+            if size > budget {
+                let message =
+                    format!("index `{name}` takes {size} MiB of the {budget} that may be held");
+                return Err(Error::new(Kind::Resource, "over-budget", message)
+                    .help("Database::builder().vector_bytes(…) allows more"));
             }
+            let opened = Arc::new(Opened { built, last: Last::default() });
+            self.held.put_index(blob, &opened);
+            opened
         };
         let now = changes::revision(view, space)?;
         let delta = opened.last.get(now, || Delta::since(view, space, record.revision))?;

@@ -276,12 +276,11 @@ impl<'a> Hunt<'a> {
                     break;
                 }
                 let score = Some(score);
-                let holds = match known.get(&item) {
-                    Some(holds) => *holds,
-                    None => {
-                        let row = fetch.row(item, &Known { score, ..Known::default() })?;
-                        *known.entry(item).or_insert(holds(filter, &row))
-                    }
+                let holds = if let Some(holds) = known.get(&item) {
+                    *holds
+                } else {
+                    let row = fetch.row(item, &Known { score, ..Known::default() })?;
+                    *known.entry(item).or_insert(holds(filter, &row))
                 };
                 if holds && Some(item) != self.own {
                     accepted.extend(score.map(|score| (item, score)));

@@ -50,10 +50,14 @@ pub(crate) struct Made {
     /// Builds an index by a configuration. The checkpoint keeps what took longest.
     pub(crate) build: fn(&Json, &Source<'_>, &Progress, &dyn Checkpoint) -> Result<Vec<u8>>,
     /// Reads a built index.
-    pub(crate) open: fn(&Json, &[u8]) -> Result<Box<dyn Built>>,
+    pub(crate) open: Open,
 }
 
+/// Reads the bytes of an index that was built by a configuration.
+type Open = fn(&Json, &[u8]) -> Result<Box<dyn Built>>;
+
 /// What an index is built from.
+#[cfg_attr(not(feature = "faiss"), expect(dead_code, reason = "no kind of this build reads it"))]
 pub(crate) struct Source<'a> {
     /// The items that have a vector, ascending.
     pub(crate) items: &'a [ItemNo],

@@ -54,7 +54,6 @@ pub(crate) fn dots(rows: &[f32], right: &Transposed, out: &mut [f32]) {
 }
 
 /// The inner product of two vectors of the same length.
-#[expect(clippy::inline_always, reason = "it must become part of the code for each processor")]
 #[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     /// Independent sums, so that the compiler may use the whole width of the registers.
