@@ -1,6 +1,7 @@
 # make demo   builds the shell and walks through the main job on a sample shop
 # make test   everything that CI runs
 # make bench  the measurements, kept in bench/runs (many minutes)
+# make faiss  the shell with the index of kind faiss, in target/release; installs cmake and a BLAS where they are missing
 # make cuda   the shell for NVIDIA cards, in target/cuda/release; needs no card, no driver and no CUDA toolkit
 #
 # Needed: cargo, a C compiler, make. What else is missing is set up or named.
@@ -14,7 +15,7 @@ export CARGO_INCREMENTAL := 0
 # Real weights that the tests run, from packages of PyPI and npm. Tests skip what is missing, and say so.
 MODELS := $(abspath $(TARGET))/models
 
-.PHONY: demo test bench cuda tools lint-tools models
+.PHONY: demo test bench faiss cuda tools lint-tools models
 
 demo: tools
 	$(CARGO) build --release --locked --bin sidql
@@ -38,6 +39,14 @@ bench: tools models
 	@[ -n "$(PYTHON)" ] || echo "encode and quantize are left out: PYTHON names no interpreter with bench/peers/python/requirements.txt" >&2
 	[ -z "$(PYTHON)" ] || SIDQL_MODELS="$(MODELS)" PYTHON="$(PYTHON)" bench/run.sh encode
 	[ -z "$(PYTHON)" ] || PYTHON="$(PYTHON)" bench/run.sh quantize
+	bench/run.sh near
+
+faiss: tools
+	@command -v cmake >/dev/null && [ -n "$$(find /usr/lib /usr/local/lib -name 'liblapack.*' 2>/dev/null | head -1)" ] || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -qq && apt-get install -y -qq cmake g++ libopenblas-dev >/dev/null; } || { \
+	  echo "needed are cmake, a C++ compiler and a BLAS: apt-get install cmake g++ libopenblas-dev" >&2; exit 1; }
+	$(CARGO) build --release --locked --features faiss --bin sidql
 
 cuda: tools
 	CARGO="$(CARGO)" CARGO_TARGET_DIR="$(abspath $(TARGET))/cuda" tools/cuda/build.sh --bin sidql

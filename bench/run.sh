@@ -5,7 +5,7 @@
 # MACHINE   in words that anybody may read; by itself the cores and the system
 #
 # In the environment: DATA, the folder of the data (../shared/data); NOTE, what a reader of the figures should
-# know, for example what else ran; REPLACE, if anything, lets a run take the place of one of the same day. Programs read
+# know, for example what else ran; FEATURES, cargo features of sidql-bench (`faiss` for near); REPLACE, if anything, lets a run take the place of one of the same day. Programs read
 # SIDQL_MODELS, the folder of models, and PYTHON, an interpreter with bench/peers/python/requirements.txt.
 set -eu
 
@@ -45,7 +45,8 @@ if [ -f "bench/$name.sql" ]; then
   }
   rm "$work/$name.sidql"
 elif [ -f "bench/src/bin/$name.rs" ] || [ -d "bench/src/bin/$name" ]; then
-  cargo build --release --locked --quiet -p sidql-bench --bin "$name"
+  # shellcheck disable=SC2086
+  cargo build --release --locked --quiet -p sidql-bench --bin "$name" ${FEATURES:+--features $FEATURES}
   before=$(load)
   "$(built)/$name" --out "$work" >"$work/$name.txt"
   mv "$work/raw.tsv" "$work/$name.tsv"

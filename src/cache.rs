@@ -3,6 +3,9 @@
 //! Everything here is derived from the file and stamped with what it was built from: the revision of a
 //! generation, the number of a blob. A stale entry is rebuilt, never trusted.
 
+pub(crate) mod held;
+mod near;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +25,7 @@ use crate::kind;
 use crate::model::{self, Ability, Encoder, FittedEncoder, ImageEncoder, Make, Model};
 use crate::policy::{self, Material, Policy};
 use crate::quantize::Artefact;
+use held::Held;
 
 /// The catalogue, trie and codewords of one generation, as one revision of it has them.
 pub(crate) struct IndexSet {
@@ -142,6 +146,7 @@ pub(crate) struct Cache {
     allowed: Mutex<Masks>,
     /// What `auto` means; nothing said: the best there is.
     device: Mutex<Option<String>>,
+    held: Held,
 }
 
 /// The small tables that every statement consults.
@@ -165,7 +170,6 @@ const MASKS: usize = 32;
 
 /// What tells a ground from another: the generation (none for bare items), and its revision or the items' extent.
 type GroundStamp = (Option<GenerationNo>, u64, u64);
-
 /// The count of the items and the bound of their numbers.
 type Extent = (u64, u64);
 
@@ -173,6 +177,11 @@ type Extent = (u64, u64);
 type Stamp = (Option<BlobNo>, GroundStamp);
 
 impl Cache {
+    /// A cache that holds vectors and indexes of so many bytes.
+    pub(crate) fn holding(bytes: u64) -> Self {
+        Cache { held: Held::new(bytes), ..Cache::default() }
+    }
+
     /// Where models and policies run that do not say it themselves.
     pub(crate) fn device(&self) -> String {
         lock(&self.device).clone().unwrap_or_else(|| device::AUTO.to_owned())

@@ -1,7 +1,7 @@
 //! Completion: what the parser expects at a place, with names from the catalogue and the registries.
 
 use sidql_grammar::Expected;
-use sidql_storage::{View, codebooks, fields, models, policies, spaces};
+use sidql_storage::{View, codebooks, fields, indexes, models, policies, spaces};
 
 use crate::enrich::STAGES;
 use crate::enrich::prompt::PROMPTS;
@@ -81,6 +81,10 @@ fn names(view: &dyn View, expected: Expected) -> Vec<(String, &'static str)> {
         Expected::Space => {
             let known = spaces::all(view).unwrap_or_default();
             all(known.into_iter().map(|one| one.name).collect(), "space")
+        }
+        Expected::Index => {
+            let known = indexes::all(view).unwrap_or_default();
+            all(known.into_iter().map(|one| one.name).collect(), "index")
         }
         Expected::Model => {
             let known = models::all(view).unwrap_or_default();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sidql_storage::{OpenOptions, Store, blobs, spaces};
 
 use crate::cache::Cache;
+use crate::cache::held::BUDGET;
 use crate::derive::recipe::is_building;
 use crate::error::{Error, Result};
 use crate::exec::{Engine, Outcome};
@@ -53,6 +54,7 @@ impl Database {
             options: OpenOptions { create: true, ..OpenOptions::default() },
             file_access: true,
             device: None,
+            vector_bytes: BUDGET,
         }
     }
 
@@ -174,6 +176,7 @@ pub struct Builder {
     options: OpenOptions,
     file_access: bool,
     device: Option<String>,
+    vector_bytes: u64,
 }
 
 impl Builder {
@@ -198,6 +201,13 @@ impl Builder {
     /// Bytes of the file that are kept in memory.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.options.cache_bytes = bytes;
+        self
+    }
+
+    /// Bytes of vectors and of vector indexes that are held in memory, so that NEAR need not read them again; 2 GiB by
+    /// itself. Spaces that are larger are read from the file for each question.
+    pub fn vector_bytes(mut self, bytes: u64) -> Self {
+        self.vector_bytes = bytes;
         self
     }
 
@@ -227,7 +237,7 @@ impl Builder {
     }
 
     fn over(self, store: Store) -> Result<Database> {
-        let cache = Arc::new(Cache::default());
+        let cache = Arc::new(Cache::holding(self.vector_bytes));
         if let Some(device) = &self.device {
             crate::device::choose(device)?;
             cache.run_on(device);

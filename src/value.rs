@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 
 pub use sidql_storage::Sid;
 
+use crate::count::counted;
+
 /// One value of a row or a parameter.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -40,12 +42,50 @@ pub struct Rows {
     pub columns: Vec<String>,
     /// The rows; each has as many values as there are columns.
     pub rows: Vec<Row>,
+    /// What is to be known of how the rows were found.
+    pub notes: Vec<Note>,
+}
+
+/// How rows were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// What NEAR did.
+    Near {
+        /// Rows that LIMIT and OFFSET ask for.
+        requested: usize,
+        /// Rows that were found: fewer where fewer qualify.
+        returned: usize,
+        /// Vectors that were compared.
+        scanned: usize,
+        /// By what: `flat`, `sid` or `faiss`.
+        mode: &'static str,
+        /// Why so.
+        why: String,
+    },
+}
+
+impl Note {
+    /// Whether fewer rows came than were asked for.
+    pub fn is_short(&self) -> bool {
+        let Note::Near { requested, returned, .. } = self;
+        returned < requested
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Note::Near { requested, returned, scanned, mode, why } = self;
+        write!(f, "near: {requested} requested, {returned} returned, ")?;
+        write!(f, "{} compared by {mode}: {why}", counted(*scanned, "vector"))
+    }
 }
 
 impl Rows {
     /// An empty result with these columns.
     pub fn new<S: Into<String>>(columns: impl IntoIterator<Item = S>) -> Self {
-        Rows { columns: columns.into_iter().map(Into::into).collect(), rows: Vec::new() }
+        let columns = columns.into_iter().map(Into::into).collect();
+        Rows { columns, rows: Vec::new(), notes: Vec::new() }
     }
 
     /// Appends a row.

@@ -12,6 +12,7 @@ mod generations;
 mod jobs;
 mod kinds;
 mod models;
+mod near;
 mod params;
 mod repl;
 mod scripts;

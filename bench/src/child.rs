@@ -38,6 +38,11 @@ impl Child {
         let found = self.figures.get(name).copied();
         found.ok_or_else(|| format!("a child did not tell `{name}`").into())
     }
+
+    /// Whether a figure of a name was told.
+    pub fn tells(&self, name: &str) -> bool {
+        self.figures.contains_key(name)
+    }
 }
 
 fn figure(line: &str) -> Option<(String, f64)> {

@@ -3,6 +3,7 @@
 pub mod child;
 mod samples;
 mod table;
+mod vectors;
 mod world;
 
 use std::error::Error;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 pub use samples::Samples;
 pub use table::Report;
+pub use vectors::synthetic;
 pub use world::{LEVELS, SIZE, World};
 
 /// The result of a measurement: what goes wrong ends it.

@@ -65,6 +65,8 @@ pub enum Expected {
     Stage,
     /// The name of an embedding space.
     Space,
+    /// The name of a vector index.
+    Index,
     /// The name of a reward.
     Reward,
     /// The name of a split.
@@ -100,6 +102,7 @@ impl fmt::Display for Expected {
             Expected::Prompt => "a prompt",
             Expected::Stage => "a stage",
             Expected::Space => "an embedding space",
+            Expected::Index => "an index",
             Expected::Reward => "a reward",
             Expected::Split => "a split",
             Expected::Option => "an option",

@@ -57,6 +57,8 @@ pub const KEYWORDS: &[Keyword] = &[
     reserved("GROUP"),
     free("IMAGE"),
     reserved("IN"),
+    free("INDEX"),
+    free("INDEXES"),
     free("INSERT"),
     free("INTO"),
     reserved("IS"),

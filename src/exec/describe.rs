@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 use sidql_storage::{PolicyCard, fields, items};
 
-use super::{Context, Outcome, codebook, prefix, relation, show};
+use super::{Context, Outcome, codebook, index, prefix, relation, show};
 use crate::clock::format_ms;
 use crate::enrich::prompt::Prompt;
 use crate::error::{Error, Result};
@@ -23,6 +23,7 @@ pub(crate) fn describe(context: &Context<'_>, what: &Describe) -> Result<Outcome
         Describe::Policy(card) => policy(context, card)?,
         Describe::Kind(name) => kind(name)?,
         Describe::Model(record) => model(record)?,
+        Describe::Index(of) => index::describe(context, of)?,
         Describe::Prompt(prompt) => prompt_words(prompt),
         Describe::Prefix { prefix, generation, space } => {
             prefix::describe(context, prefix, generation, space.as_ref())?
@@ -207,6 +208,7 @@ fn options_of(registry: &str, name: &str) -> Result<Map<String, Json>> {
         "quantizer" => (find(crate::quantize::KINDS, registry, name)?.config)(&[]),
         "policy" => (find(crate::policy::KINDS, registry, name)?.config)(&[]),
         "objective" => (find(crate::train::OBJECTIVES, registry, name)?.config)(&[]),
+        "index" => (find(crate::index::KINDS, registry, name)?.config)(&[]),
         "format" => (find(crate::format::FORMATS, registry, name)?.defaults)(),
         _ => Ok(Map::new()),
     }

@@ -13,6 +13,7 @@ pub(crate) fn run(context: &mut Context<'_>, plan: Plan, analyze: bool) -> Resul
     let mut lines = explain::lines(&plan);
     if analyze {
         let started = Instant::now();
+        let mut notes = Vec::new();
         let (rows, trace) = if let Plan::Recommend(asked) = &plan {
             let (trace, answer) = recommend::traced(context, asked)?;
             let mut told = trace_lines(&trace);
@@ -21,13 +22,17 @@ pub(crate) fn run(context: &mut Context<'_>, plan: Plan, analyze: bool) -> Resul
             (answer.len(), told)
         } else {
             let rows = match execute(context, plan)? {
-                Outcome::Rows(rows) => rows.len(),
+                Outcome::Rows(rows) => {
+                    notes.clone_from(&rows.notes);
+                    rows.len()
+                }
                 _ => 0,
             };
             (rows, Vec::new())
         };
         let ms = started.elapsed().as_secs_f64() * 1e3;
         lines.push(format!("{rows} rows in {ms:.2} ms"));
+        lines.extend(notes.iter().map(ToString::to_string));
         lines.extend(trace);
     }
     let mut rows = Rows::new(["plan"]);

@@ -10,6 +10,8 @@ mod describe;
 mod explain;
 mod filter;
 mod group;
+mod hunt;
+mod index;
 mod jobs;
 mod launch;
 mod model;
@@ -185,6 +187,8 @@ pub(crate) fn execute(context: &mut Context<'_>, plan: Plan) -> Result<Outcome> 
         Plan::Explain { plan, analyze } => explain::run(context, *plan, analyze),
         Plan::CreateModel(model) => model::create(context, model),
         Plan::DropModel(name) => model::drop(context, &name),
+        Plan::CreateIndex(index) => index::create(context, &index),
+        Plan::DropIndex(name) => index::drop(context, &name),
         Plan::CompareLabels(compare) => model::compare_labels(context, &compare),
         Plan::CompareCodebooks(compare) => compare::codebooks(context, &compare),
         Plan::Failures(job) => show::failed(context, job),
@@ -212,7 +216,7 @@ pub(crate) fn each(
 ) -> Result<()> {
     if let Plan::Select(select) = &plan {
         begin(select::columns(select).map(str::to_owned).collect());
-        return select::each(context.reading()?, select, take);
+        return select::each(context.reading()?, select, take).map(|_| ());
     }
     match execute(context, plan)? {
         Outcome::Rows(rows) => {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::Value as Json;
 use sidql_storage::{
-    View, codebooks, evaluations, generations, histories, items, jobs, models, policies, spaces,
-    users,
+    View, blobs, codebooks, evaluations, generations, histories, indexes, items, jobs, models,
+    policies, spaces, users,
 };
 
 use super::select::Reading;
@@ -43,6 +43,7 @@ pub(crate) fn whole(reading: Reading<'_>, relation: Relation) -> Result<Vec<Row>
         Relation::Generations => generation_rows(view),
         Relation::Policies => policy_rows(view),
         Relation::Spaces => space_rows(view),
+        Relation::Indexes => index_rows(view),
         Relation::Models => model_rows(view),
         Relation::Jobs => job_rows(reading),
         Relation::Evaluations => evaluation_rows(view),
@@ -201,6 +202,27 @@ fn space_rows(view: &dyn View) -> Result<Vec<Row>> {
             ]
         })
         .collect())
+}
+
+fn index_rows(view: &dyn View) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for index in indexes::all(view)? {
+        let space = spaces::must(view, &index.space)?;
+        let (state, changed) = super::index::state(view, &index, &space)?;
+        let size = index.artefact.map(|blob| blobs::info(view, blob)).transpose()?.flatten();
+        rows.push(vec![
+            index.name.into(),
+            index.kind.into(),
+            index.space.into(),
+            state.into(),
+            index.built_ms.map(|_| index.rows).into(),
+            changed.into(),
+            size.map(|size| size.length).into(),
+            index.built_ms.map(format_ms).into(),
+            index.config.into(),
+        ]);
+    }
+    Ok(rows)
 }
 
 fn model_rows(view: &dyn View) -> Result<Vec<Row>> {

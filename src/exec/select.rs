@@ -14,7 +14,7 @@ use crate::plan::expr::Expr;
 use crate::plan::relation::Relation;
 use crate::plan::select::{Access, Select};
 use crate::progress::Progress;
-use crate::value::{Row, Rows};
+use crate::value::{Note, Row, Rows};
 
 /// Rows between two looks at whether the statement was interrupted.
 const CHECK_EVERY: usize = 256;
@@ -35,10 +35,11 @@ pub(crate) struct Reading<'a> {
 /// Runs a SELECT.
 pub(crate) fn run(reading: Reading<'_>, select: &Select) -> Result<Rows> {
     let mut rows = Rows::new(columns(select));
-    each(reading, select, &mut |row| {
+    let note = each(reading, select, &mut |row| {
         rows.push(row);
         Ok(())
     })?;
+    rows.notes.extend(note);
     Ok(rows)
 }
 
@@ -47,45 +48,54 @@ pub(crate) fn columns(select: &Select) -> impl Iterator<Item = &str> {
     select.columns.iter().map(|(name, _)| name.as_str())
 }
 
-/// Runs a SELECT and hands over row by row. Where nothing is grouped, ranked or ordered, no more than a row is held.
+/// Runs a SELECT and hands over row by row; tells what is to be known of how they were found. Where nothing is grouped,
+/// ranked or ordered, no more than a row is held.
 pub(crate) fn each(
     reading: Reading<'_>,
     select: &Select,
     take: &mut dyn FnMut(Row) -> Result<()>,
-) -> Result<()> {
+) -> Result<Option<Note>> {
     if select.limit == Some(0) {
-        return Ok(());
+        return Ok(None);
     }
     let wanted = select.limit.unwrap_or(usize::MAX);
     let mut give =
         |row: &Row| take(select.columns.iter().map(|(_, expr)| eval(expr, row)).collect());
+    let counted = select.group.as_ref().and_then(|group| Some((group, group.counted?)));
+    if let Some((group, levels)) = counted {
+        let mut output = codes::count(reading, select, group, levels)?;
+        order(&mut output, &select.order);
+        output.iter().skip(select.offset).take(wanted).try_for_each(give)?;
+        return Ok(None);
+    }
+    let (rows, note) = match &select.near {
+        Some(near) => {
+            let (found, note) = near::rows(reading, select, near)?;
+            (Box::new(found.into_iter().map(Ok)) as Sources<'_>, Some(note))
+        }
+        None => (sources(reading, select)?, None),
+    };
     if select.group.is_none() && select.order.is_empty() {
-        for row in sources(reading, select)?.skip(select.offset).take(wanted) {
+        for row in rows.skip(select.offset).take(wanted) {
             give(&row?)?;
         }
-        return Ok(());
+        return Ok(note);
     }
     let mut output = match &select.group {
-        Some(group) => match group.counted {
-            Some(levels) => codes::count(reading, select, group, levels)?,
-            None => group::group(group, sources(reading, select)?)?,
-        },
-        None => sources(reading, select)?.collect::<Result<Vec<Row>>>()?,
+        Some(group) => group::group(group, rows)?,
+        None => rows.collect::<Result<Vec<Row>>>()?,
     };
     order(&mut output, &select.order);
-    output.iter().skip(select.offset).take(wanted).try_for_each(give)
+    output.iter().skip(select.offset).take(wanted).try_for_each(give)?;
+    Ok(note)
 }
 
-/// The rows of a SELECT before grouping, projection and order. Where nothing stands between, they end as soon
-/// as LIMIT is reached.
-fn sources<'a>(
-    reading: Reading<'a>,
-    select: &'a Select,
-) -> Result<Box<dyn Iterator<Item = Result<Row>> + 'a>> {
-    if let Some(near) = &select.near {
-        return Ok(Box::new(near::rows(reading, select, near)?.into_iter().map(Ok)));
-    }
-    let rows: Box<dyn Iterator<Item = Result<Row>> + 'a> = if select.relation == Relation::Items {
+/// The rows of a SELECT before grouping, projection and order.
+type Sources<'a> = Box<dyn Iterator<Item = Result<Row>> + 'a>;
+
+/// The rows of a SELECT without NEAR. Where nothing stands between, they end as soon as LIMIT is reached.
+fn sources<'a>(reading: Reading<'a>, select: &'a Select) -> Result<Sources<'a>> {
+    let rows: Sources<'a> = if select.relation == Relation::Items {
         Box::new(item_rows(reading, select)?.map(|row| row.map(|(_, row)| row)))
     } else if let Access::Tree { generation, nodes, .. } = &select.access {
         Box::new(codes::nodes(reading, select, *generation, nodes)?.into_iter().map(Ok))

@@ -54,6 +54,7 @@ pub(crate) fn dots(rows: &[f32], right: &Transposed, out: &mut [f32]) {
 }
 
 /// The inner product of two vectors of the same length.
+#[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     /// Independent sums, so that the compiler may use the whole width of the registers.
     const LANES: usize = 16;

@@ -9,8 +9,53 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::Trie;
+use serde::{Deserialize, Serialize};
+
 use super::product::dot;
+use super::{Kind, Trie};
+use crate::error::{Error, Result};
+use crate::options::{self, Given};
+
+/// The record of the registry.
+pub(super) const KIND: Kind = Kind {
+    name: "sid",
+    summary: "approximate: the prefixes of a published codebook are visited, their nearest items compared exactly",
+    options: &[
+        ("nprobe", "prefixes that are visited"),
+        (
+            "rerank",
+            "items that are compared exactly; by itself ten for each row wanted, at least 200",
+        ),
+    ],
+    config: |given: &[Given]| options::checked(given, check),
+    made: None,
+};
+
+/// What can be said of a search.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Config {
+    /// Prefixes visited.
+    nprobe: usize,
+    /// Items compared exactly.
+    rerank: Option<usize>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { nprobe: NPROBE, rerank: None }
+    }
+}
+
+fn check(config: &Config) -> Result<()> {
+    if config.nprobe == 0 || config.rerank == Some(0) {
+        return Err(Error::input("bad-option", "`nprobe` and `rerank` are at least 1"));
+    }
+    Ok(())
+}
+
+/// Prefixes that are visited unless told.
+pub(crate) const NPROBE: usize = 64;
 
 /// The levels of a visited prefix, where there are so many with codewords.
 const CELL_LEVELS: usize = 2;

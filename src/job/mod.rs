@@ -11,6 +11,7 @@ pub(crate) mod evaluate;
 pub(crate) mod handle;
 pub(crate) mod holders;
 pub(crate) mod import;
+pub(crate) mod index;
 pub(crate) mod queue;
 pub(crate) mod rebuild;
 pub(crate) mod runner;
@@ -26,7 +27,7 @@ pub(crate) use runner::Runner;
 
 /// Every kind of job.
 pub(crate) const KINDS: &[&Kind] =
-    &[&import::KIND, &enrich::KIND, &rebuild::KIND, &train::KIND, &evaluate::KIND];
+    &[&import::KIND, &enrich::KIND, &rebuild::KIND, &index::KIND, &train::KIND, &evaluate::KIND];
 
 /// One kind of job: a constant record.
 pub(crate) struct Kind {

@@ -5,9 +5,10 @@ use sidql_storage::Generation;
 
 use super::Plan;
 use super::expr::Expr;
-use super::near::{Index, Target};
+use super::near::Target;
 use super::reach::Nodes;
 use super::recommend::{History, Recommend};
+use super::search::{Index, Search};
 use super::select::{Access, Select};
 use crate::count::counted;
 use crate::decode::Decode;
@@ -54,14 +55,19 @@ fn under(head: &str, below: Vec<String>) -> Vec<String> {
     lines
 }
 
-fn searched(index: &Index) -> String {
-    match index {
+/// How a NEAR searches, and why so.
+fn searched(search: &Search) -> String {
+    let by = match &search.by {
         Index::Flat => "flat, exact".to_owned(),
         Index::Sid { codebook, effort, .. } => {
             let Effort { nprobe, rerank, .. } = effort;
             format!("index sid of {codebook}, approximate: nprobe {nprobe}, rerank {rerank}")
         }
-    }
+        Index::Built { index, .. } => {
+            format!("index {} of kind {}, approximate", index.name, index.kind)
+        }
+    };
+    if search.said { by } else { format!("{by}; {}", search.why) }
 }
 
 fn select_lines(select: &Select) -> Vec<String> {
@@ -82,7 +88,7 @@ fn select_lines(select: &Select) -> Vec<String> {
         };
         let how = match &near.target {
             Target::Sid { .. } => "the tree first, then the codewords".to_owned(),
-            _ => searched(&near.index),
+            _ => searched(&near.search),
         };
         push(format!("near {target} in {} ({how})", near.space.name));
     }

@@ -44,6 +44,28 @@ pub(crate) enum Expr {
     Call(&'static Function, Vec<Expr>),
 }
 
+impl Expr {
+    /// Whether the value depends on a source of the row.
+    pub(crate) fn reads(&self, source: usize) -> bool {
+        let any = |exprs: &[Expr]| exprs.iter().any(|expr| expr.reads(source));
+        match self {
+            Expr::Const(_) => false,
+            Expr::Source(at) => *at == source,
+            Expr::Not(one) | Expr::Negate(one) | Expr::IsNull(one) | Expr::Prefix(one, _) => {
+                one.reads(source)
+            }
+            Expr::And(left, right)
+            | Expr::Or(left, right)
+            | Expr::Compare(_, left, right)
+            | Expr::Like(left, right)
+            | Expr::Contains(left, right) => left.reads(source) || right.reads(source),
+            Expr::In(one, list) => one.reads(source) || any(list),
+            Expr::Under { sid, .. } | Expr::Order { sid, .. } => sid.reads(source),
+            Expr::Call(_, args) => any(args),
+        }
+    }
+}
+
 /// An order relation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Comparison {

@@ -14,6 +14,7 @@ pub(crate) mod enrich;
 pub(crate) mod explain;
 pub(crate) mod expr;
 pub(crate) mod function;
+pub(crate) mod index;
 pub(crate) mod model;
 pub(crate) mod near;
 pub(crate) mod operand;
@@ -21,6 +22,7 @@ pub(crate) mod reach;
 pub(crate) mod recommend;
 pub(crate) mod relation;
 pub(crate) mod scope;
+pub(crate) mod search;
 pub(crate) mod select;
 pub(crate) mod show;
 mod sids;
@@ -71,6 +73,10 @@ pub(crate) enum Plan {
     CreateModel(sidql_storage::Model),
     /// A model away.
     DropModel(String),
+    /// A new vector index.
+    CreateIndex(sidql_storage::Index),
+    /// A vector index away.
+    DropIndex(String),
     /// Labels of a judge beside those of people.
     CompareLabels(model::CompareLabels),
     /// Codes of one codebook beside those of another.
@@ -125,23 +131,26 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
         Statement::CreateCodebook(create) => {
             Plan::CreateCodebook(define::create_codebook(catalog, create)?)
         }
-        Statement::RebuildCodebook(rebuild) => Plan::Launch {
-            spec: define::rebuild_codebook(catalog, rebuild)?,
-            background: rebuild.background,
-        },
+        Statement::RebuildCodebook(rebuild) => {
+            launch(define::rebuild_codebook(catalog, rebuild)?, rebuild.background)
+        }
         Statement::PublishCodebook(publish) => define::publish_codebook(catalog, publish)?,
         Statement::DropCodebook(drop) => Plan::DropCodebook(define::drop_codebook(catalog, drop)?),
         Statement::DropUnused(unused) => define::drop_unused(catalog, unused)?,
         Statement::CreatePolicy(create) => {
             Plan::CreatePolicy(define::create_policy(catalog, create)?)
         }
-        Statement::TrainPolicy(policy) => Plan::Launch {
-            spec: train::plan_train(catalog, policy)?,
-            background: policy.background,
-        },
+        Statement::TrainPolicy(policy) => {
+            launch(train::plan_train(catalog, policy)?, policy.background)
+        }
         Statement::DropPolicy(name) => Plan::DropPolicy(define::policy_name(catalog, name)?),
         Statement::CreateModel(create) => Plan::CreateModel(model::create(catalog, create)?),
         Statement::DropModel(name) => Plan::DropModel(model::named(catalog, name)?.name),
+        Statement::CreateIndex(create) => Plan::CreateIndex(index::create(catalog, create)?),
+        Statement::RebuildIndex(rebuild) => {
+            Plan::Launch { spec: index::rebuild(catalog, rebuild)?, background: rebuild.background }
+        }
+        Statement::DropIndex(name) => Plan::DropIndex(index::named(catalog, name)?.name),
         Statement::CompareLabels(compare) => {
             Plan::CompareLabels(model::compare_labels(catalog, compare)?)
         }
@@ -152,10 +161,9 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
         Statement::Recommend(recommend) => {
             Plan::Recommend(Box::new(recommend::plan(catalog, recommend)?))
         }
-        Statement::Evaluate(evaluate) => Plan::Launch {
-            spec: train::plan_evaluate(catalog, evaluate)?,
-            background: evaluate.background,
-        },
+        Statement::Evaluate(evaluate) => {
+            launch(train::plan_evaluate(catalog, evaluate)?, evaluate.background)
+        }
         Statement::Explain(explain) => Plan::Explain {
             plan: Box::new(plan(catalog, &explain.statement)?),
             analyze: explain.analyze,
@@ -164,9 +172,7 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
         Statement::Describe(describe) => Plan::Describe(show::plan_describe(catalog, describe)?),
         Statement::WaitJob(job) => Plan::Wait(job.node),
         Statement::CancelJob(job) => Plan::Cancel(job.node),
-        Statement::ResumeJob(resume) => {
-            Plan::Resume { job: resume.job.node, background: resume.background }
-        }
+        Statement::ResumeJob(resume) => resume_job(resume),
         Statement::Verify => Plan::Verify,
         Statement::Compact => Plan::Compact,
         Statement::Backup(file) => Plan::Backup(operand::text(catalog, &file.node, &file.span)?),
@@ -176,6 +182,14 @@ pub(crate) fn plan(catalog: &Catalog<'_>, statement: &Statement) -> Result<Plan>
         Statement::Rollback => Plan::Rollback,
         other => return Err(Error::internal(format!("no meaning for `{other}`"))),
     })
+}
+
+fn resume_job(resume: &ast::ResumeJob) -> Plan {
+    Plan::Resume { job: resume.job.node, background: resume.background }
+}
+
+fn launch(spec: Spec, background: bool) -> Plan {
+    Plan::Launch { spec, background }
 }
 
 fn set(catalog: &Catalog<'_>, option: &ast::WithOption) -> Result<Plan> {

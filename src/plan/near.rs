@@ -1,17 +1,14 @@
 //! NEAR: the target, and the space that it is near in.
 
-use serde::{Deserialize, Serialize};
-use sidql_grammar::ast::{self, NearTarget, WithOption};
-use sidql_grammar::span::Span;
+use sidql_grammar::ast::{self, NearTarget};
 use sidql_storage::{GenerationNo, Space};
 
 use super::bind::Catalog;
 use super::operand;
 use super::relation::Relation;
+use super::search::Search;
 use crate::enrich::image::Reference;
 use crate::error::{Error, Result};
-use crate::index::sid::Effort;
-use crate::options;
 use crate::value::{Sid, Value};
 
 /// Ranking by similarity to a target.
@@ -22,51 +19,7 @@ pub(crate) struct Near {
     /// What to be near to.
     pub(crate) target: Target,
     /// How it is searched.
-    pub(crate) index: Index,
-}
-
-/// By which index the neighbours of a vector are found.
-#[derive(Clone, Debug)]
-pub(crate) enum Index {
-    /// Every vector is compared.
-    Flat,
-    /// Prefixes of the SID tree are visited, and the vectors of their nearest items compared.
-    Sid {
-        /// The codebook, for `EXPLAIN`.
-        codebook: String,
-        /// The generation.
-        generation: GenerationNo,
-        /// How far to look.
-        effort: Effort,
-    },
-}
-
-/// Prefixes that `sid` visits unless told.
-const NPROBE: usize = 64;
-/// Candidates that `sid` compares exactly unless told: so many for each row wanted …
-const RERANK_EACH: usize = 10;
-/// … and at least these.
-const RERANK_LEAST: usize = 200;
-
-/// Options of NEAR.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Options {
-    /// What is searched.
-    index: IndexName,
-    /// Prefixes visited.
-    nprobe: Option<usize>,
-    /// Candidates compared exactly.
-    rerank: Option<usize>,
-}
-
-/// The names of the indexes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum IndexName {
-    #[default]
-    Flat,
-    Sid,
+    pub(crate) search: Search,
 }
 
 /// What NEAR measures from.
@@ -160,62 +113,5 @@ pub(super) fn plan(catalog: &Catalog<'_>, relation: Relation, near: &ast::Near) 
         );
         return Err(Error::input("wrong-dimension", message).at(span));
     }
-    Ok(Near { space, target, index: Index::Flat })
-}
-
-/// Resolves the options of a NEAR that gives so many rows.
-pub(super) fn index(
-    catalog: &Catalog<'_>,
-    near: &Near,
-    with: &[WithOption],
-    wanted: usize,
-) -> Result<Index> {
-    let Some(span) = span_of(with) else { return Ok(Index::Flat) };
-    let at = |error: Error| error.at(span.clone());
-    let options: Options = options::config(&operand::options(catalog, with)?)?;
-    if matches!(near.target, Target::Sid { .. }) {
-        let message = "NEAR a sid goes by the tree itself and takes no options";
-        return Err(at(Error::input("needless-options", message)));
-    }
-    for (name, given) in [("nprobe", options.nprobe), ("rerank", options.rerank)] {
-        let Some(given) = given else { continue };
-        if options.index == IndexName::Flat {
-            let message = format!("option `{name}` says nothing to index 'flat', which is exact");
-            return Err(at(Error::input("needless-options", message)
-                .help(format!("WITH (index = 'sid', {name} = {given})"))));
-        }
-        if given == 0 {
-            return Err(at(Error::input("bad-option", format!("option `{name}` is at least 1"))));
-        }
-    }
-    if options.index == IndexName::Flat {
-        return Ok(Index::Flat);
-    }
-    let generation = catalog.generation_over(&near.space).map_err(at)?;
-    let codebook = generation.codebook;
-    if generation.source_hash != near.space.source_hash {
-        let space = &near.space.name;
-        let message = format!("codebook `{codebook}` was made from earlier vectors of `{space}`");
-        return Err(at(Error::input("stale-codebook", message)
-            .help(format!("REBUILD CODEBOOK {codebook}; or search with index = 'flat'"))));
-    }
-    let most = wanted.saturating_mul(RERANK_EACH).max(RERANK_LEAST);
-    let effort = Effort {
-        wanted,
-        nprobe: options.nprobe.unwrap_or(NPROBE),
-        rerank: options.rerank.unwrap_or(most).max(wanted),
-    };
-    Ok(Index::Sid { codebook, generation: generation.number, effort })
-}
-
-/// Refuses options where nothing is NEAR.
-pub(super) fn no_options(with: &[WithOption]) -> Result<()> {
-    let Some(span) = span_of(with) else { return Ok(()) };
-    let message = "WITH tells how NEAR searches, and this SELECT has no NEAR";
-    Err(Error::input("needless-options", message).at(span))
-}
-
-/// Where the options stand; nothing where there are none.
-fn span_of(with: &[WithOption]) -> Option<Span> {
-    Some(with.first()?.name.span.start..with.last()?.value.span.end)
+    Ok(Near { space, target, search: Search::flat("") })
 }

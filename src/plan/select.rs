@@ -13,6 +13,7 @@ use super::operand;
 use super::reach::{Nodes, Reach};
 use super::relation::Relation;
 use super::scope::{Derived, Scope, Source};
+use super::search;
 use crate::error::{Error, Result};
 use crate::value::Value;
 
@@ -97,8 +98,7 @@ pub(crate) struct Group {
 pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select> {
     let relation = Relation::find(&select.from.node).map_err(|e| e.at(select.from.span.clone()))?;
     let tree = codes::tree_of(catalog, relation, select)?;
-    let mut near =
-        select.near.as_ref().map(|near| near::plan(catalog, relation, near)).transpose()?;
+    let near = select.near.as_ref().map(|near| near::plan(catalog, relation, near)).transpose()?;
     let mut scope = Scope::new(catalog, relation);
     if near.is_some() {
         scope = scope.with_score();
@@ -117,21 +117,22 @@ pub(crate) fn plan(catalog: &Catalog<'_>, select: &ast::Select) -> Result<Select
     let offset =
         select.offset.as_ref().map(|n| operand::count(catalog, n, "OFFSET")).transpose()?;
     let limit = limit.or(near.as_ref().map(|_| NEAR_LIMIT));
-    if let Some(near) = &mut near {
-        let wanted = limit.unwrap_or(NEAR_LIMIT).saturating_add(offset.unwrap_or(0));
-        near.index = near::index(catalog, near, &select.with, wanted)?;
-    } else {
-        near::no_options(&select.with)?;
-    }
     let mut plan = Select {
         limit,
-        near,
         group,
         columns,
         order,
         offset: offset.unwrap_or(0),
         ..reached(catalog, scope, filter)?
     };
+    match near {
+        Some(mut near) => {
+            let wanted = limit.unwrap_or(NEAR_LIMIT).saturating_add(plan.offset);
+            near.search = search::plan(catalog, &near, &plan, &select.with, wanted)?;
+            plan.near = Some(near);
+        }
+        None => search::no_options(&select.with)?,
+    }
     if let Some(generation) = tree {
         let of = |filter| Nodes::within(&plan.sources, filter, &generation.sizes);
         let nodes = plan.filter.as_ref().map(of);

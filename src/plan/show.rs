@@ -6,6 +6,7 @@ use sidql_storage::{
 };
 
 use super::bind::Catalog;
+use super::index;
 use super::model;
 use super::relation::Relation;
 use crate::enrich::prompt::{self, Prompt};
@@ -23,6 +24,8 @@ pub(crate) enum Describe {
     Kind(String),
     /// A model.
     Model(Model),
+    /// A vector index.
+    Index(sidql_storage::Index),
     /// A prompt.
     Prompt(&'static Prompt),
     /// A prefix of the SIDs in use.
@@ -63,6 +66,7 @@ pub(crate) fn plan_describe(catalog: &Catalog<'_>, describe: &ast::Describe) -> 
             Describe::Policy(catalog.policy(&name.node).map_err(|e| e.at(name.span.clone()))?)
         }
         ast::Describe::Model(name) => Describe::Model(model::named(catalog, name)?),
+        ast::Describe::Index(name) => Describe::Index(index::named(catalog, name)?),
         ast::Describe::Prompt(name) => {
             Describe::Prompt(prompt::find(&name.node).map_err(|e| e.at(name.span.clone()))?)
         }

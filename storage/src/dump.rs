@@ -7,7 +7,7 @@ use crate::codec::{archive, frame, key};
 use crate::error::Result;
 use crate::migrate;
 use crate::record::{
-    Codebook, EvaluationRecord, Evidence, EvidenceKind, Failure, Field, Generation, Item,
+    Codebook, EvaluationRecord, Evidence, EvidenceKind, Failure, Field, Generation, Index, Item,
     JobRecord, Model, Origin, PolicyCard, Sid, Space, Stamp, User,
 };
 use crate::table::counters::{self, COUNTERS};
@@ -50,14 +50,16 @@ pub fn key_text(table: &str, key: &[u8]) -> String {
 fn readable(table: &str, row_key: &[u8]) -> Option<String> {
     let big = |bytes: &[u8]| bytes.iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
     let text = match (Table::named(table)?, row_key.len()) {
-        (Table::Fields, 2) | (Table::Generations | Table::Origins, 4) => big(row_key).to_string(),
+        (Table::Fields, 2) | (Table::Generations | Table::Origins | Table::Changes, 4) => {
+            big(row_key).to_string()
+        }
         (Table::Items | Table::Users | Table::Jobs | Table::Evaluations | Table::Blobs, 8) => {
             big(row_key).to_string()
         }
         (Table::Histories | Table::Chunks, 12) => {
             format!("{}/{}", big(&row_key[..8]), big(&row_key[8..]))
         }
-        (Table::Embeddings | Table::Sids | Table::Stamps, 12) => {
+        (Table::Embeddings | Table::Sids | Table::Stamps | Table::Changes, 12) => {
             format!("{}/{}", big(&row_key[..4]), big(&row_key[4..]))
         }
         (Table::Failures, 16) => format!("{}/{}", big(&row_key[..8]), big(&row_key[8..])),
@@ -77,7 +79,8 @@ fn readable(table: &str, row_key: &[u8]) -> Option<String> {
             | Table::Spaces
             | Table::Codebooks
             | Table::Policies
-            | Table::Models,
+            | Table::Models
+            | Table::Indexes,
             _,
         ) => format!("{:?}", std::str::from_utf8(row_key).ok()?),
         _ => return None,
@@ -111,7 +114,7 @@ fn record<T: archive::Stored + std::fmt::Debug>(
 pub fn value_text(view: &dyn View, table: Table, key: &[u8], value: &[u8]) -> Result<String> {
     match table {
         Table::Meta => Ok(format!("format {}", migrate::read(value)?)),
-        Table::Counters | Table::ItemIds | Table::UserIds => {
+        Table::Counters | Table::ItemIds | Table::UserIds | Table::Changes => {
             Ok(counters::decode(table, key, value)?.to_string())
         }
         Table::Settings => Ok(format!("{:?}", settings::read(key, value)?)),
@@ -129,6 +132,7 @@ pub fn value_text(view: &dyn View, table: Table, key: &[u8], value: &[u8]) -> Re
         Table::Evidence => record::<Evidence>(table, key, value),
         Table::Stamps => record::<Stamp>(table, key, value),
         Table::Failures => record::<Failure>(table, key, value),
+        Table::Indexes => record::<Index>(table, key, value),
         Table::Histories => history_text(key, value),
         Table::Embeddings => block_text(view, key, value),
         Table::Sids => Ok(pairs(sids::decode(key, value)?.into_iter())),

@@ -35,9 +35,9 @@ pub use record::*;
 pub use store::{OpenOptions, Store};
 pub use table::counters::Counter;
 pub use table::{
-    TABLES, Table, TableInfo, blobs, codebooks, embeddings, evaluations, evidence, failures,
-    fields, generations, histories, items, jobs, models, origins, policies, reach, settings, sids,
-    spaces, stamps, users,
+    TABLES, Table, TableInfo, blobs, changes, codebooks, embeddings, evaluations, evidence,
+    failures, fields, generations, histories, indexes, items, jobs, models, origins, policies,
+    reach, settings, sids, spaces, stamps, users,
 };
 pub use txn::{Read, TableSpace, Write};
 pub use view::{Bytes, Rows, Stream, Touched, View};

@@ -335,6 +335,11 @@ impl Write {
         touched.items += items;
     }
 
+    /// Gives a revision, which no other change has or will have.
+    pub(crate) fn next_revision(&self) -> u64 {
+        self.shared.next_revision()
+    }
+
     /// Forgets what was noted about a generation, because its record was stored or removed.
     pub(crate) fn settle(&self, generation: GenerationNo) {
         self.pending().touched.remove(&generation);

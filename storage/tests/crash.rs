@@ -118,13 +118,18 @@ fn power_fails_at_every_sync() {
 /// Whatever reaches the disk of a migration, the file opens, and has the newest format then.
 #[test]
 fn power_fails_while_a_file_is_migrated() {
-    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1/shop.sidql");
-    let old = std::fs::read(fixture).unwrap();
+    let fixtures = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for past in ["v1", "v2"] {
+        migrate_and_fail(std::fs::read(fixtures.join(past).join("shop.sidql")).unwrap());
+    }
+}
+
+fn migrate_and_fail(old: Vec<u8>) {
     let disk = Disk::recording_over(old.clone());
     let store = Store::with_backend(disk.clone()).unwrap();
     disk.acknowledge(1);
     let states = [dump::all(&store.read().unwrap()).unwrap()];
-    assert!(states[0].starts_with("meta/\"format\" = format 2\n"));
+    assert!(states[0].starts_with("meta/\"format\" = format 3\n"));
     let mut log = disk.log();
     log.push(Event::Sync);
     for seed in 1..=MIGRATIONS {

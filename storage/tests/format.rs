@@ -6,8 +6,10 @@ mod shop;
 
 use std::path::{Path, PathBuf};
 
-use sidql_storage::{Error, OpenOptions, Store, TABLES, View, dump, evidence, origins};
-use sidql_storage::{EvidenceKind, FORMAT};
+use sidql_storage::{
+    Error, EvidenceKind, FORMAT, OpenOptions, Store, TABLES, View, changes, dump, embeddings,
+    evidence, indexes, origins, spaces,
+};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -34,12 +36,18 @@ fn holds(store: &Store, expected: &str) {
     assert!(report.is_sound(), "{:?}", report.problems);
 }
 
-/// What a file of format 1 holds once it has format 2.
+/// What a file of format 2 holds once it has format 3.
+fn third(dump: &str) -> String {
+    assert!(dump.contains("= format 2\n"));
+    dump.replace("= format 2\n", "= format 3\n")
+}
+
+/// What a file of format 1 holds once it has format 3.
 fn migrated(dump: &str) -> String {
     let before = "counters/interactions = 719\n";
     assert!(dump.contains("= format 1\n") && dump.contains(before));
     let born = "counters/origin = 1\ncounters/captions = 0\ncounters/intents = 0\ncounters/qualities = 0\n";
-    dump.replace("= format 1\n", "= format 2\n").replace(before, &format!("{before}{born}"))
+    third(&dump.replace("= format 1\n", "= format 2\n").replace(before, &format!("{before}{born}")))
 }
 
 #[test]
@@ -75,7 +83,7 @@ fn format_1_is_read_and_left_alone() {
 }
 
 #[test]
-fn format_1_becomes_format_2() {
+fn format_1_becomes_format_3() {
     let (_folder, path, expected) = past("v1");
     let expected = migrated(&expected);
     let store = open(&path, false);
@@ -100,11 +108,37 @@ fn format_1_becomes_format_2() {
 }
 
 #[test]
-fn format_2_opens() {
+fn format_2_is_read_and_becomes_format_3() {
+    let (_folder, path, expected) = past("v2");
+    let store = open(&path, true);
+    holds(&store, &expected);
+    let read = store.read().unwrap();
+    assert_eq!(indexes::all(&read).unwrap(), []);
+    let text = spaces::must(&read, "text").unwrap();
+    assert_eq!(changes::revision(&read, &text).unwrap(), 0);
+    drop(read);
+    store.close().unwrap();
+    let store = open(&path, false);
+    holds(&store, &third(&expected));
+    // Every block counts as unchanged until it is written.
+    let write = store.write().unwrap();
+    assert_eq!(changes::blocks(&write, &text).unwrap().count(), 0);
+    embeddings::put(&write, "text", 7, &[1.0, 2.0, 4.0]).unwrap();
+    let revision = changes::revision(&write, &text).unwrap();
+    assert!(revision > 14);
+    let blocks: Vec<_> = changes::blocks(&write, &text).unwrap().map(Result::unwrap).collect();
+    assert_eq!(blocks, [(0, revision)]);
+    write.commit().unwrap();
+    let read = store.read().unwrap();
+    assert!(store.verify(&read, &mut |_, _| ()).unwrap().is_sound());
+}
+
+#[test]
+fn format_3_opens() {
     if std::env::var_os("SIDQL_MAKE_FIXTURE").is_some() {
         make_fixture();
     }
-    let (_folder, path, expected) = past("v2");
+    let (_folder, path, expected) = past("v3");
     for read_only in [true, false] {
         let store = open(&path, read_only);
         holds(&store, &expected);
@@ -116,17 +150,17 @@ fn format_2_opens() {
 fn the_shop_is_still_written_alike() {
     let store = Store::in_memory().unwrap();
     shop::fill(&store).unwrap();
-    holds(&store, &past("v2").2);
+    holds(&store, &past("v3").2);
 }
 
 fn make_fixture() {
-    let path = fixture("v2/shop.sidql");
+    let path = fixture("v3/shop.sidql");
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let store = Store::create(&path, &OpenOptions::default()).unwrap();
     shop::fill(&store).unwrap();
     while store.compact().unwrap() {}
     let text = dump::all(&store.read().unwrap()).unwrap();
-    std::fs::write(fixture("v2/shop.dump"), text).unwrap();
+    std::fs::write(fixture("v3/shop.dump"), text).unwrap();
     store.close().unwrap();
 }
 

@@ -364,6 +364,8 @@ fn damage_is_told() {
                 "models",
                 "stamps",
                 "failures",
+                "indexes",
+                "changes",
             ];
             assert!(free.contains(&table) || !report.is_sound(), "the loss of {what} is not told");
         }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use sidql_storage::{
     Body, Codebook, Descriptor, Error, Evidence, EvidenceKind, Failure, FieldType, FieldValue,
-    Generation, Interaction, Item, ItemNo, JobRecord, JobState, Model, Origin, Result, Sid, Space,
-    Stamp, Store, Table, View, Write, blobs, codebooks, dump, embeddings, evidence, failures,
-    fields, generations, histories, items, jobs, models, origins, settings, sids, spaces, stamps,
-    users,
+    Generation, Index, Interaction, Item, ItemNo, JobRecord, JobState, Model, Origin, Result, Sid,
+    Space, Stamp, Store, Table, View, Write, blobs, changes, codebooks, dump, embeddings, evidence,
+    failures, fields, generations, histories, indexes, items, jobs, models, origins, settings,
+    sids, spaces, stamps, users,
 };
 
 /// A store, and the write transaction that a script has open.
@@ -131,6 +131,7 @@ fn change(write: &Write, words: &[&str]) -> Result<String> {
             jobs::update(write, &JobRecord { checkpoint, state: JobState::Running, ..job })?;
             String::new()
         }
+        ["index" | "changes" | "unindex", ..] => derived(write, words)?,
         _ => provenance(write, words)?,
     };
     Ok(if printed.is_empty() { printed } else { printed + "\n" })
@@ -183,6 +184,36 @@ fn provenance(write: &Write, words: &[&str]) -> Result<String> {
             return Ok(format!("{} {items:?}", failures::count_of(write, number(job)?)?));
         }
         ["clear", job] => failures::clear(write, number(job)?)?,
+        other => panic!("no such verb: {other:?}"),
+    }
+    Ok(String::new())
+}
+
+/// The verbs about what is built from the rest.
+fn derived(write: &Write, words: &[&str]) -> Result<String> {
+    match words {
+        ["index", name, space, text] => {
+            let space = spaces::must(write, space)?;
+            let index = Index {
+                name: (*name).into(),
+                space: space.name.clone(),
+                artefact: Some(blobs::put(write, text.as_bytes())?),
+                space_number: space.number,
+                revision: changes::revision(write, &space)?,
+                rows: space.count,
+                ..Index::default()
+            };
+            match indexes::get(write, name)? {
+                Some(_) => indexes::update(write, &index)?,
+                None => indexes::create(write, &index)?,
+            }
+        }
+        ["unindex", name] => return Ok(format!("{}", indexes::drop(write, name)?)),
+        ["changes", space] => {
+            let space = spaces::must(write, space)?;
+            let blocks = changes::blocks(write, &space)?.collect::<Result<Vec<_>>>()?;
+            return Ok(format!("{} {blocks:?}", changes::revision(write, &space)?));
+        }
         other => panic!("no such verb: {other:?}"),
     }
     Ok(String::new())
@@ -262,5 +293,5 @@ fn scripts() {
             played += 1;
         }
     }
-    assert!(played >= 9, "only {played} scripts were found");
+    assert!(played >= 11, "only {played} scripts were found");
 }

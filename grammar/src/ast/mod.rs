@@ -1,12 +1,16 @@
 //! What was typed, as a tree. Names are not resolved here; the planner of the engine does that.
 
 mod expr;
+mod index;
 mod options;
 mod pattern;
+mod show;
 
 pub use expr::{Binary, Expr, Literal, Param};
+pub use index::{CreateIndex, RebuildIndex};
 pub use options::{OptionValue, WithOption};
 pub use pattern::{Level, SidPattern, letters};
+pub use show::{Describe, Show};
 
 use crate::span::Spanned;
 
@@ -51,6 +55,12 @@ pub enum Statement {
     CreateModel(CreateModel),
     /// `DROP MODEL name`
     DropModel(Name),
+    /// `CREATE INDEX name ON space USING kind [WITH (…)]`
+    CreateIndex(CreateIndex),
+    /// `REBUILD INDEX name [IN BACKGROUND]`
+    RebuildIndex(RebuildIndex),
+    /// `DROP INDEX name`
+    DropIndex(Name),
     /// `RECOMMEND 10 FOR USER 'u1' [USING policy] [WHERE …] [INTO 'file'] [WITH (…)]`
     Recommend(Recommend),
     /// `EVALUATE POLICY a, b [ON test] [AT 5, 10] [WITH (…)] [IN BACKGROUND]`
@@ -422,63 +432,6 @@ pub struct Explain {
     pub analyze: bool,
     /// The statement.
     pub statement: Box<Statement>,
-}
-
-/// What `SHOW` lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Show {
-    /// The relations of the file.
-    Relations,
-    /// Codebooks with their published generations.
-    Codebooks,
-    /// Every generation of every codebook.
-    Generations,
-    /// Policies.
-    Policies,
-    /// Models with their kinds.
-    Models,
-    /// Prompts that models were asked with.
-    Prompts,
-    /// Embedding spaces.
-    Spaces,
-    /// What was derived from something that has changed since.
-    Stale,
-    /// Jobs.
-    Jobs,
-    /// Evaluations.
-    Evaluations,
-    /// Every member of every registry.
-    Kinds,
-    /// Settings of the session.
-    Settings,
-    /// What takes space in the file.
-    Space,
-}
-
-/// `DESCRIBE …`
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Describe {
-    /// `DESCRIBE items`
-    Relation(Name),
-    /// `DESCRIBE CODEBOOK name [GENERATION n]`
-    Codebook(GenerationOf),
-    /// `DESCRIBE POLICY name`
-    Policy(Name),
-    /// `DESCRIBE MODEL name`
-    Model(Name),
-    /// `DESCRIBE PROMPT name`
-    Prompt(Name),
-    /// `DESCRIBE KIND name`
-    Kind(Name),
-    /// `DESCRIBE PREFIX a1.b33 [IN codebook [GENERATION n]]`
-    Prefix {
-        /// The prefix.
-        sid: Spanned<SidPattern>,
-        /// Where it is read.
-        of: Option<GenerationOf>,
-    },
 }
 
 /// `RESUME JOB n`

@@ -1,10 +1,13 @@
-//! `CREATE` and `DROP` of codebooks, policies and models.
+//! `CREATE` and `DROP` of codebooks, policies, models and indexes.
 
 use nom::Parser;
+use nom::branch::alt;
 use nom::combinator::{cut, opt};
 use nom::sequence::preceded;
 
-use crate::ast::{CreateCodebook, CreateModel, CreatePolicy, DropUnused, GenerationOf, Statement};
+use crate::ast::{
+    CreateCodebook, CreateIndex, CreateModel, CreatePolicy, DropUnused, GenerationOf, Statement,
+};
 use crate::error::Expected;
 use crate::parser::primitive::{Parsed, clause, keyword, keywords, name, natural, with_options};
 use crate::parser::rebuild::generation_of;
@@ -34,6 +37,17 @@ pub(super) fn create_model(input: Tokens<'_>) -> Parsed<'_, Statement> {
     Ok((rest, Statement::CreateModel(CreateModel { name: model, using, with })))
 }
 
+pub(super) fn create_index(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    let (rest, index) = name(Expected::Name)(input)?;
+    let on = || preceded(keyword("ON"), cut(name(Expected::Space)));
+    let using = || preceded(keyword("USING"), cut(name(Expected::Kind)));
+    // As SQL has it, or as CREATE CODEBOOK has it.
+    let other = (using(), on()).map(|(using, on)| (on, using));
+    let (rest, (on, using)) = alt(((on(), using()), other)).parse(rest)?;
+    let (rest, with) = with_options(rest)?;
+    Ok((rest, Statement::CreateIndex(CreateIndex { name: index, on, using, with })))
+}
+
 pub(super) fn drop_codebook(input: Tokens<'_>) -> Parsed<'_, Statement> {
     let (rest, of) = generation_of(input)?;
     let GenerationOf { codebook, generation: None } = &of else {
@@ -53,4 +67,8 @@ pub(super) fn drop_policy(input: Tokens<'_>) -> Parsed<'_, Statement> {
 
 pub(super) fn drop_model(input: Tokens<'_>) -> Parsed<'_, Statement> {
     name(Expected::Model).map(Statement::DropModel).parse(input)
+}
+
+pub(super) fn drop_index(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    name(Expected::Index).map(Statement::DropIndex).parse(input)
 }

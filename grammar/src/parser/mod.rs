@@ -94,9 +94,19 @@ const FORMS: &[Form] = &[
         parse: define::create_model,
     },
     Form {
+        words: &["CREATE", "INDEX"],
+        text: "CREATE INDEX name ON space USING kind [WITH (option = value, …)]",
+        parse: define::create_index,
+    },
+    Form {
         words: &["REBUILD", "CODEBOOK"],
         text: "REBUILD CODEBOOK name [WITH (option = value, …)] [IN BACKGROUND]",
         parse: rebuild::rebuild,
+    },
+    Form {
+        words: &["REBUILD", "INDEX"],
+        text: "REBUILD INDEX name [IN BACKGROUND]",
+        parse: rebuild::index,
     },
     Form {
         words: &["PUBLISH", "CODEBOOK"],
@@ -110,6 +120,7 @@ const FORMS: &[Form] = &[
     },
     Form { words: &["DROP", "POLICY"], text: "DROP POLICY name", parse: define::drop_policy },
     Form { words: &["DROP", "MODEL"], text: "DROP MODEL name", parse: define::drop_model },
+    Form { words: &["DROP", "INDEX"], text: "DROP INDEX name", parse: define::drop_index },
     Form {
         words: &["TRAIN", "POLICY"],
         text: "TRAIN POLICY name [USING objective] [REWARD name, …] [WITH (option = value, …)] [IN BACKGROUND]",
@@ -142,13 +153,13 @@ const FORMS: &[Form] = &[
     Form {
         words: &["SHOW"],
         text: "SHOW RELATIONS | CODEBOOKS | GENERATIONS | POLICIES | MODELS | PROMPTS | SPACES \
-               | STALE | JOBS | EVALUATIONS | KINDS | SETTINGS | SPACE | FAILURES JOB n",
+               | INDEXES | STALE | JOBS | EVALUATIONS | KINDS | SETTINGS | SPACE | FAILURES JOB n",
         parse: show::show,
     },
     Form {
         words: &["DESCRIBE"],
         text: "DESCRIBE relation | CODEBOOK name [GENERATION n] | POLICY name | MODEL name \
-               | PROMPT name | KIND name | PREFIX sid [IN codebook]",
+               | INDEX name | PROMPT name | KIND name | PREFIX sid [IN codebook]",
         parse: show::describe,
     },
     Form { words: &["WAIT", "JOB"], text: "WAIT JOB n", parse: jobs::wait },

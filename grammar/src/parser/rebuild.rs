@@ -1,8 +1,8 @@
-//! `REBUILD` and `PUBLISH` of codebooks.
+//! `REBUILD` of codebooks and indexes, `PUBLISH` of codebooks.
 
 use nom::Parser;
 
-use crate::ast::{GenerationOf, RebuildCodebook, Statement};
+use crate::ast::{GenerationOf, RebuildCodebook, RebuildIndex, Statement};
 use crate::error::Expected;
 use crate::parser::primitive::{Parsed, background, clause, name, natural, with_options};
 use crate::token::Tokens;
@@ -12,6 +12,12 @@ pub(super) fn rebuild(input: Tokens<'_>) -> Parsed<'_, Statement> {
     let (rest, with) = with_options(rest)?;
     let (rest, background) = background(rest)?;
     Ok((rest, Statement::RebuildCodebook(RebuildCodebook { name, with, background })))
+}
+
+pub(super) fn index(input: Tokens<'_>) -> Parsed<'_, Statement> {
+    let (rest, name) = name(Expected::Index)(input)?;
+    let (rest, background) = background(rest)?;
+    Ok((rest, Statement::RebuildIndex(RebuildIndex { name, background })))
 }
 
 pub(super) fn publish(input: Tokens<'_>) -> Parsed<'_, Statement> {

@@ -15,7 +15,7 @@ use crate::span::Spanned;
 use crate::token::Tokens;
 
 /// What can be shown, by its word; `TABLES` is another word for the first one.
-pub(crate) const SHOWN: [(&str, Show); 14] = [
+pub(crate) const SHOWN: [(&str, Show); 15] = [
     ("RELATIONS", Show::Relations),
     ("TABLES", Show::Relations),
     ("CODEBOOKS", Show::Codebooks),
@@ -24,6 +24,7 @@ pub(crate) const SHOWN: [(&str, Show); 14] = [
     ("MODELS", Show::Models),
     ("PROMPTS", Show::Prompts),
     ("SPACES", Show::Spaces),
+    ("INDEXES", Show::Indexes),
     ("STALE", Show::Stale),
     ("JOBS", Show::Jobs),
     ("EVALUATIONS", Show::Evaluations),
@@ -53,12 +54,13 @@ pub(super) fn describe(input: Tokens<'_>) -> Parsed<'_, Statement> {
     let codebook = preceded(keyword("CODEBOOK"), cut(generation_of)).map(Describe::Codebook);
     let policy = preceded(keyword("POLICY"), cut(name(Expected::Policy))).map(Describe::Policy);
     let model = preceded(keyword("MODEL"), cut(name(Expected::Model))).map(Describe::Model);
+    let index = preceded(keyword("INDEX"), cut(name(Expected::Index))).map(Describe::Index);
     let prompt = preceded(keyword("PROMPT"), cut(name(Expected::Prompt))).map(Describe::Prompt);
     let kind = preceded(keyword("KIND"), cut(name(Expected::Kind))).map(Describe::Kind);
     let sid = spanned(|input| pattern::sid(input, true));
     let prefix = (sid, clause("IN", generation_of)).map(|(sid, of)| Describe::Prefix { sid, of });
     let prefix = preceded(keyword("PREFIX"), cut(prefix));
     let relation = name(Expected::Relation).map(Describe::Relation);
-    let named = alt((codebook, policy, model, prompt, kind));
+    let named = alt((codebook, policy, model, index, prompt, kind));
     alt((named, prefix, relation)).map(Statement::Describe).parse(input)
 }

@@ -151,7 +151,7 @@ impl Display for Describe {
         match self {
             // Here these words begin something else than a relation.
             Describe::Relation(relation)
-                if ["CODEBOOK", "POLICY", "MODEL", "PROMPT", "KIND", "PREFIX"]
+                if ["CODEBOOK", "POLICY", "MODEL", "INDEX", "PROMPT", "KIND", "PREFIX"]
                     .iter()
                     .any(|word| relation.node.eq_ignore_ascii_case(word)) =>
             {
@@ -161,6 +161,7 @@ impl Display for Describe {
             Describe::Codebook(of) => write!(f, "CODEBOOK {of}"),
             Describe::Policy(policy) => write!(f, "POLICY {}", name(policy)),
             Describe::Model(model) => write!(f, "MODEL {}", name(model)),
+            Describe::Index(index) => write!(f, "INDEX {}", name(index)),
             Describe::Prompt(prompt) => write!(f, "PROMPT {}", name(prompt)),
             Describe::Kind(kind) => write!(f, "KIND {}", name(kind)),
             Describe::Prefix { sid, of } => {
@@ -200,6 +201,32 @@ fn fields(
     list(f, fields, |f, (field, value)| write!(f, "{}{mark}{}", Field(&field.node), value.node))
 }
 
+impl Display for TrainPolicy {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", name(&self.name))?;
+        clause(f, "USING", self.objective.as_ref().map(name))?;
+        let rewards: Vec<String> =
+            self.rewards.iter().map(|reward| name(reward).to_string()).collect();
+        clause(f, "REWARD", (!rewards.is_empty()).then(|| rewards.join(", ")))?;
+        with(f, &self.with)?;
+        background(f, self.background)
+    }
+}
+
+impl Display for CreateIndex {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ON {} USING {}", name(&self.name), name(&self.on), name(&self.using))?;
+        with(f, &self.with)
+    }
+}
+
+impl Display for RebuildIndex {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", name(&self.name))?;
+        background(f, self.background)
+    }
+}
+
 impl Display for Statement {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -227,21 +254,16 @@ impl Display for Statement {
             Statement::DropCodebook(of) => write!(f, "DROP CODEBOOK {of}"),
             Statement::DropUnused(unused) => write!(f, "DROP CODEBOOK {unused}"),
             Statement::CreatePolicy(create) => write!(f, "{create}"),
-            Statement::TrainPolicy(train) => {
-                write!(f, "TRAIN POLICY {}", name(&train.name))?;
-                clause(f, "USING", train.objective.as_ref().map(name))?;
-                let rewards: Vec<String> =
-                    train.rewards.iter().map(|reward| name(reward).to_string()).collect();
-                clause(f, "REWARD", (!rewards.is_empty()).then(|| rewards.join(", ")))?;
-                with(f, &train.with)?;
-                background(f, train.background)
-            }
+            Statement::TrainPolicy(train) => write!(f, "TRAIN POLICY {train}"),
             Statement::DropPolicy(policy) => write!(f, "DROP POLICY {}", name(policy)),
             Statement::CreateModel(create) => {
                 write!(f, "CREATE MODEL {} USING {}", name(&create.name), name(&create.using))?;
                 with(f, &create.with)
             }
             Statement::DropModel(model) => write!(f, "DROP MODEL {}", name(model)),
+            Statement::CreateIndex(create) => write!(f, "CREATE INDEX {create}"),
+            Statement::RebuildIndex(rebuild) => write!(f, "REBUILD INDEX {rebuild}"),
+            Statement::DropIndex(index) => write!(f, "DROP INDEX {}", name(index)),
             Statement::Recommend(recommend) => write!(f, "{recommend}"),
             Statement::Evaluate(evaluate) => write!(f, "{evaluate}"),
             Statement::CompareLabels(compare) => {

@@ -247,6 +247,13 @@ fn define() -> BoxedStrategy<Statement> {
             Statement::CreateModel(CreateModel { name, using, with })
         }),
         name().prop_map(Statement::DropModel),
+        (name(), name(), name(), with()).prop_map(|(name, on, using, with)| {
+            Statement::CreateIndex(CreateIndex { name, on, using, with })
+        }),
+        (name(), any::<bool>()).prop_map(|(name, background)| {
+            Statement::RebuildIndex(RebuildIndex { name, background })
+        }),
+        name().prop_map(Statement::DropIndex),
         (name(), of(name()), vec(name(), 0..3), with(), any::<bool>()).prop_map(
             |(name, objective, rewards, with, background)| {
                 Statement::TrainPolicy(TrainPolicy { name, objective, rewards, with, background })
@@ -295,6 +302,7 @@ fn manage() -> BoxedStrategy<Statement> {
         Show::Models,
         Show::Prompts,
         Show::Spaces,
+        Show::Indexes,
         Show::Stale,
         Show::Jobs,
         Show::Evaluations,
@@ -316,6 +324,7 @@ fn manage() -> BoxedStrategy<Statement> {
         generation_of().prop_map(|of| Statement::Describe(Describe::Codebook(of))),
         name().prop_map(|name| Statement::Describe(Describe::Policy(name))),
         name().prop_map(|name| Statement::Describe(Describe::Model(name))),
+        name().prop_map(|name| Statement::Describe(Describe::Index(name))),
         name().prop_map(|name| Statement::Describe(Describe::Prompt(name))),
         name().prop_map(|name| Statement::Describe(Describe::Kind(name))),
         (sid(), of(generation_of()))

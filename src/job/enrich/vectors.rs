@@ -234,8 +234,7 @@ fn make(
 pub(super) fn finish(context: &Context<'_>, building: &str, name: &str) -> Result<()> {
     context.progress.stage("publishing the space", 0);
     let write = context.write()?;
-    spaces::drop(&write, name)?;
-    spaces::rename(&write, building, name)?;
+    spaces::replace(&write, building, name)?;
     let space = spaces::must(&write, name)?;
     let mut late = Vec::new();
     for row in items::scan(&write, 0)? {

@@ -5,6 +5,7 @@
 //! the format it had or the newest.
 
 mod v1_to_v2;
+mod v2_to_v3;
 
 use crate::codec::frame;
 use crate::error::{Error, Result};
@@ -13,7 +14,7 @@ use crate::txn::Write;
 use crate::view::View;
 
 /// The format number that this build writes, and the newest one it reads.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// The oldest format number that this build reads.
 pub const OLDEST_FORMAT: u32 = 1;
 
@@ -25,7 +26,7 @@ const FORMAT_KEY: &[u8] = b"format";
 type Step = fn(&Write) -> Result<()>;
 
 /// Every step; the first one begins with the oldest format.
-const STEPS: [Step; (FORMAT - OLDEST_FORMAT) as usize] = [v1_to_v2::run];
+const STEPS: [Step; (FORMAT - OLDEST_FORMAT) as usize] = [v1_to_v2::run, v2_to_v3::run];
 
 /// Brings a file from the format it was found in to the newest one.
 pub(crate) fn run(write: &Write, found: u32) -> Result<()> {

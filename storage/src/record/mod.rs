@@ -8,6 +8,7 @@ mod evaluation;
 mod evidence;
 mod failure;
 mod field;
+mod index;
 mod interaction;
 mod item;
 mod job;
@@ -26,6 +27,7 @@ pub use evidence::{
 };
 pub use failure::{Failure, FailureV1};
 pub use field::{Field, FieldType, FieldTypeV1, FieldV1, FieldValue, FieldValueV1};
+pub use index::{Index, IndexV1};
 pub use interaction::{Interaction, User, UserV1};
 pub use item::{Item, ItemV1};
 pub use job::{JobRecord, JobRecordV1, JobState, JobStateV1};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Table, generations, jobs, policies, spaces};
+use super::{Table, generations, indexes, jobs, policies, spaces};
 use crate::codec::pack::{Damage, Reader, u64_at};
 use crate::codec::{frame, key};
 use crate::error::{Error, Result};
@@ -107,6 +107,7 @@ pub fn referenced(view: &dyn View) -> Result<BTreeSet<BlobNo>> {
     named.extend(generations::all(view)?.into_iter().filter_map(|made| made.artefact));
     named.extend(policies::all(view)?.into_iter().filter_map(|card| card.weights));
     named.extend(jobs::all(view)?.into_iter().filter_map(|job| job.checkpoint));
+    named.extend(indexes::all(view)?.into_iter().filter_map(|index| index.artefact));
     Ok(named)
 }
 

@@ -4,7 +4,7 @@
 
 use std::ops::Bound;
 
-use super::{Table, spaces, stamps};
+use super::{Table, changes, spaces, stamps};
 use crate::codec::pack::{Damage, Reader};
 use crate::codec::{frame, key};
 use crate::error::{Error, Result};
@@ -73,15 +73,17 @@ impl Block {
         self.present[slot / 8] |= 1 << (slot % 8);
     }
 
-    fn unset(&mut self, slot: usize) {
+    /// Tells whether a vector was there.
+    fn unset(&mut self, slot: usize) -> bool {
         if !self.has(slot) {
-            return;
+            return false;
         }
         self.values[slot * self.dim..(slot + 1) * self.dim].fill(0.0);
         self.present[slot / 8] &= !(1 << (slot % 8));
         let kept = (0..self.slots()).rev().find(|slot| self.has(*slot)).map_or(0, |last| last + 1);
         self.values.truncate(kept * self.dim);
         self.present.truncate(kept.div_ceil(8));
+        true
     }
 
     fn encode(&self) -> Result<Vec<u8>> {
@@ -211,6 +213,7 @@ pub fn put_many<V: AsRef<[f32]>>(
             check(&editor.space, vector.as_ref())?;
             let slot = editor.seek(item)?;
             editor.block.set(slot, vector.as_ref());
+            editor.dirty = true;
         }
         Ok(())
     };
@@ -249,7 +252,7 @@ pub fn delete_many(write: &Write, space: &str, items: &[ItemNo]) -> Result<()> {
     stamps::remove_items(write, editor.space.number, &items)?;
     for item in items {
         let slot = editor.seek(item)?;
-        editor.block.unset(slot);
+        editor.dirty |= editor.block.unset(slot);
     }
     editor.finish()
 }
@@ -262,13 +265,18 @@ struct Editor<'w> {
     block: Block,
     before: i64,
     change: i64,
+    /// Whether the block differs from the stored one.
+    dirty: bool,
+    /// The blocks that were stored.
+    stored: Vec<u64>,
 }
 
 impl<'w> Editor<'w> {
     fn new(write: &'w Write, space: &str) -> Result<Self> {
         let space = spaces::must(write, space)?;
         let block = Block::empty(0, space.dim as usize);
-        Ok(Editor { write, space, at: None, block, before: 0, change: 0 })
+        let stored = Vec::new();
+        Ok(Editor { write, space, at: None, block, before: 0, change: 0, dirty: false, stored })
     }
 
     /// Brings the block of an item in and gives its slot.
@@ -289,6 +297,10 @@ impl<'w> Editor<'w> {
 
     fn store(&mut self) -> Result<()> {
         let Some(at) = self.at.take() else { return Ok(()) };
+        if !std::mem::take(&mut self.dirty) {
+            return Ok(());
+        }
+        self.stored.push(at);
         let row_key = row_key(&self.space, at);
         self.change += self.block.count() - self.before;
         if self.block.slots() == 0 {
@@ -302,6 +314,7 @@ impl<'w> Editor<'w> {
 
     fn finish(mut self) -> Result<()> {
         self.store()?;
+        changes::note(self.write, self.space.number, &self.stored)?;
         spaces::set_count(self.write, &self.space.name, self.change)
     }
 }

@@ -1,6 +1,7 @@
 //! The tables: one module each, and the list of them all.
 
 pub mod blobs;
+pub mod changes;
 pub mod codebooks;
 pub(crate) mod counters;
 pub mod embeddings;
@@ -10,6 +11,7 @@ pub mod failures;
 pub mod fields;
 pub mod generations;
 pub mod histories;
+pub mod indexes;
 pub mod items;
 pub mod jobs;
 pub mod models;
@@ -79,6 +81,10 @@ pub enum Table {
     Stamps,
     /// Failures by job and item.
     Failures,
+    /// Vector indexes by name.
+    Indexes,
+    /// Revisions of vectors, by space and block.
+    Changes,
 }
 
 /// What is to be known of a table.
@@ -111,7 +117,7 @@ const fn since(format: u32, info: TableInfo) -> TableInfo {
 }
 
 /// Every table of the file, in the order of their kinds.
-pub const TABLES: [TableInfo; 25] = [
+pub const TABLES: [TableInfo; 27] = [
     info(Table::Meta, "meta", "name", "magic and format number"),
     info(Table::Counters, "counters", "counter u8", "u64"),
     info(Table::Settings, "settings", "name", "text"),
@@ -137,6 +143,8 @@ pub const TABLES: [TableInfo; 25] = [
     since(2, info(Table::Evidence, "evidence", "kind u8, item u64", "Evidence")),
     since(2, info(Table::Stamps, "stamps", "space u32, item u64", "Stamp")),
     since(2, info(Table::Failures, "failures", "job u64, item u64", "Failure")),
+    since(3, info(Table::Indexes, "indexes", "name", "Index")),
+    since(3, info(Table::Changes, "changes", "space u32, perhaps block u64", "revision u64")),
 ];
 
 impl Table {

@@ -1,9 +1,9 @@
 //! Embedding spaces by name.
 
-use super::{Table, blobs, embeddings, rows, stamps};
+use super::{Table, blobs, changes, embeddings, indexes, rows, stamps};
 use crate::codec::key;
 use crate::error::{Error, Result};
-use crate::record::Space;
+use crate::record::{Index, Space};
 use crate::table::counters::Counter;
 use crate::txn::Write;
 use crate::view::View;
@@ -60,21 +60,39 @@ pub fn update(write: &Write, space: &Space) -> Result<()> {
     rows::put(write, Table::Spaces, space.name.as_bytes(), &space)
 }
 
-/// Gives a space another name, which must be free. Its number, vectors and stamps stay.
+/// Gives a space another name, which must be free. Its number, vectors, stamps and indexes stay.
 pub fn rename(write: &Write, from: &str, to: &str) -> Result<()> {
     if get(write, to)?.is_some() {
         return Err(Error::Conflict(format!("embedding space `{to}` exists already")));
     }
     let space = Space { name: to.to_owned(), ..must(write, from)? };
     write.remove(Table::Spaces, from.as_bytes())?;
-    rows::put(write, Table::Spaces, to.as_bytes(), &space)
+    rows::put(write, Table::Spaces, to.as_bytes(), &space)?;
+    for index in indexes::of(write, from)? {
+        indexes::update(write, &Index { space: to.to_owned(), ..index })?;
+    }
+    Ok(())
 }
 
-/// Removes a space with its vectors, their stamps and its artefact; tells whether it was there.
+/// Puts a space in the place of another, whose indexes stay, out of date.
+pub fn replace(write: &Write, from: &str, to: &str) -> Result<()> {
+    remove(write, to)?;
+    rename(write, from, to)
+}
+
+/// Removes a space with its vectors, their stamps, its indexes and its artefact; tells whether it was there.
 pub fn drop(write: &Write, name: &str) -> Result<bool> {
+    for index in indexes::of(write, name)? {
+        indexes::drop(write, &index.name)?;
+    }
+    remove(write, name)
+}
+
+fn remove(write: &Write, name: &str) -> Result<bool> {
     let Some(space) = get(write, name)? else { return Ok(false) };
     write.remove_prefix(Table::Embeddings, &key::pair(u32::from(space.number), 0)[..4])?;
     stamps::clear(write, space.number)?;
+    changes::clear(write, space.number)?;
     blobs::delete_if(write, space.artefact)?;
     write.remove(Table::Spaces, name.as_bytes())
 }

@@ -5,6 +5,7 @@
 
 mod artefacts;
 mod catalogue;
+mod derived;
 mod provenance;
 mod vectors;
 
@@ -127,6 +128,8 @@ pub(crate) fn verify(read: &Read, progress: &mut dyn FnMut(u64, u64)) -> Result<
     walk.evidence()?;
     walk.stamps()?;
     walk.failures()?;
+    walk.indexes()?;
+    walk.changes()?;
     walk.orphans();
     (walk.progress)(total, total);
     walk.report.tables.sort_by_key(|(table, _)| table.index());

@@ -1,5 +1,6 @@
 //! A small shop that fills every table, one commit for each step.
 
+mod derived;
 mod provenance;
 
 use sidql_storage::{
@@ -18,7 +19,7 @@ const WEIGHTS: usize = 1_050_000;
 pub(crate) type Step = fn(&Write) -> Result<()>;
 
 /// The steps in order.
-pub(crate) const STEPS: [Step; 17] = [
+pub(crate) const STEPS: [Step; 19] = [
     schema,
     catalogue,
     people,
@@ -32,9 +33,11 @@ pub(crate) const STEPS: [Step; 17] = [
     provenance::evidence,
     provenance::stamps,
     provenance::failures,
+    derived::indexes,
     regret,
     generation_two,
     provenance::again,
+    derived::again,
     tidy,
 ];
 
@@ -53,7 +56,8 @@ pub(crate) fn fill(store: &Store) -> Result<()> {
 #[allow(dead_code, reason = "for a shop that an older format holds")]
 pub(crate) fn describe(write: &Write) -> Result<()> {
     provenance::models(write)?;
-    provenance::captions(write)
+    provenance::captions(write)?;
+    derived::indexes(write)
 }
 
 fn schema(write: &Write) -> Result<()> {

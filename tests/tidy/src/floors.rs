@@ -52,6 +52,7 @@ const SIDEWAYS: &[(&str, &str, &str)] = &[
     ("schema", "value", "a field has the type of a value"),
     ("cache", "decode", "it keeps what predicates allow"),
     ("enrich", "model", "a stage asks a model"),
+    ("value", "count", "a note of numbers"),
     ("settings", "options", "a setting is an option of the session"),
     ("settings", "value", "a setting has a value"),
 ];
@@ -70,6 +71,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustyline", &["src/bin/"]),
     ("rusqlite", &["bench/"]),
     ("ureq", &["src/model/client"]),
+    ("faiss", &["src/index/faiss/", "src/index/mod.rs"]),
     ("candle_core", &["src/", "tests/", "bench/"]),
     ("sidql_storage", &["src/", "storage/", "tests/", "bench/"]),
     ("sidql_grammar", &["src/", "grammar/", "tests/", "bench/"]),

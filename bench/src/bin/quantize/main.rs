@@ -6,17 +6,13 @@
 
 mod side;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use sidql_bench::child::{self, Child, PEAK};
-use sidql_bench::{Report, Result, Samples, data, option};
+use sidql_bench::{Report, Result, Samples, data, option, synthetic};
 
 use side::{SIDES, Side, THREADS};
 
 /// Components of a vector.
 const COMPONENTS: usize = 384;
-/// Clusters of synthetic vectors.
-const CLUSTERS: usize = 20_000;
 /// The seed of synthetic vectors.
 const SEED: u64 = 42;
 
@@ -33,7 +29,9 @@ fn main() -> Result {
         .ok_or("PYTHON must name an interpreter that has bench/peers/python/requirements.txt")?;
     let folder = tempfile::tempdir()?;
     let (vectors, what) = match items {
-        Some(items) => (synthetic(items), format!("{items} synthetic vectors, seed {SEED}")),
+        Some(items) => {
+            (synthetic(items, COMPONENTS, SEED), format!("{items} synthetic vectors, seed {SEED}"))
+        }
         None => beauty()?,
     };
     let file = folder.path().join("vectors.f32");
@@ -119,29 +117,4 @@ fn widened(half: u16) -> f32 {
         0 => sign * fraction * 2f32.powi(-14),
         _ => sign * (1.0 + fraction) * 2f32.powi(exponent - 15),
     }
-}
-
-/// Unit vectors around centres, as texts of a large catalogue lie: the spread is that of the centres themselves, less
-/// in later components.
-fn synthetic(items: usize) -> Vec<f32> {
-    let mut random = ChaCha8Rng::seed_from_u64(SEED);
-    let scale: Vec<f32> = (0..COMPONENTS).map(|at| 1.0 / (1.0 + at as f32 / 32.0)).collect();
-    let mut draw = || random.random_range(-1.0f32..1.0) + random.random_range(-1.0f32..1.0);
-    let centres: Vec<f32> =
-        (0..CLUSTERS * COMPONENTS).map(|at| draw() * scale[at % COMPONENTS]).collect();
-    let mut random = ChaCha8Rng::seed_from_u64(SEED + 1);
-    let mut vectors = Vec::with_capacity(items * COMPONENTS);
-    for _ in 0..items {
-        let centre = random.random_range(0..CLUSTERS) * COMPONENTS;
-        let noise = |random: &mut ChaCha8Rng| random.random_range(-1.0f32..1.0);
-        let mut row: Vec<f32> = (0..COMPONENTS)
-            .map(|at| centres[centre + at] + 0.7 * noise(&mut random) * scale[at])
-            .collect();
-        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
-        for x in &mut row {
-            *x /= length;
-        }
-        vectors.append(&mut row);
-    }
-    vectors
 }

@@ -160,6 +160,9 @@ impl Shell {
             Outcome::Rows(rows) => {
                 let look = Look::new(mode, settings.headers, settings.null.as_deref());
                 mode.write(&mut self.out, rows, &look)?;
+                for note in rows.notes.iter().filter(|note| note.is_short()) {
+                    say(note);
+                }
                 let noun = if rows.len() == 1 { "row" } else { "rows" };
                 format!("{} {noun}", number::grouped(rows.len() as u64))
             }
