@@ -4,6 +4,7 @@
 //! generation, the number of a blob. A stale entry is rebuilt, never trusted.
 
 pub(crate) mod held;
+mod names;
 mod near;
 
 use std::collections::HashMap;
@@ -25,7 +26,9 @@ use crate::kind;
 use crate::model::{self, Ability, Encoder, FittedEncoder, ImageEncoder, Make, Model};
 use crate::policy::{self, Material, Policy};
 use crate::quantize::Artefact;
+
 use held::Held;
+pub(crate) use names::Names;
 
 /// The catalogue, trie and codewords of one generation, as one revision of it has them.
 pub(crate) struct IndexSet {
@@ -37,49 +40,6 @@ pub(crate) struct IndexSet {
     pub(crate) catalogue: Catalogue,
     /// Their SIDs as a trie.
     pub(crate) trie: Trie,
-}
-
-/// The ids of the items that have a SID, one after the other in the order of the SIDs.
-pub(crate) struct Names {
-    text: String,
-    /// Where the id of each rank begins, and the end.
-    starts: Vec<usize>,
-}
-
-impl Names {
-    fn read(view: &dyn View, index: &IndexSet) -> Result<Self> {
-        let mut found = String::new();
-        let mut spans = vec![0..0; index.trie.len()];
-        let mut missing = spans.len();
-        items::each_id(view, |id, number| {
-            if let Some(position) = index.catalogue.position(number) {
-                let start = found.len();
-                found.push_str(id);
-                missing -= 1;
-                spans[index.trie.rank(position) as usize] = start..found.len();
-            }
-        })?;
-        if missing > 0 {
-            let message =
-                format!("{missing} items of the tree have been deleted since it was taken");
-            return Err(Error::input("stale-tree", message).help("take it again: db.tree(…)"));
-        }
-        let mut names = Names {
-            text: String::with_capacity(found.len()),
-            starts: Vec::with_capacity(spans.len() + 1),
-        };
-        for span in spans {
-            names.starts.push(names.text.len());
-            names.text.push_str(&found[span]);
-        }
-        names.starts.push(names.text.len());
-        Ok(names)
-    }
-
-    /// The id of the item of a rank.
-    pub(crate) fn get(&self, rank: u32) -> &str {
-        &self.text[self.starts[rank as usize]..self.starts[rank as usize + 1]]
-    }
 }
 
 /// What a policy stands on: the SIDs of a generation, or the bare items.

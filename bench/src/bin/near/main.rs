@@ -49,7 +49,7 @@ fn main() -> Result {
         "{items} unit vectors of {COMPONENTS} components around 20,000 centres, seed {SEED}; {queries} questions of their kind, \
          {K} rows each, one thread, one after another; IVF of {lists} cells"
     ));
-    let mut side = |command: &mut Command| {
+    let side = |command: &mut Command| {
         command.args(["--items", &items.to_string(), "--queries", &queries.to_string()]);
         command.args(["--lists", &lists.to_string()]).arg("--folder").arg(folder.path());
         Child::run(command.envs(THREADED.map(|name| (name, "1"))))

@@ -131,7 +131,6 @@ impl Asker {
             self.ask("", &options, 1)?;
             let (found, ms) = self.ask("", &options, usize::MAX)?;
             let reached = recall(&found, &exact[0]);
-            eprintln!("{options}: recall {reached:.4}, {ms:.3} ms");
             while let Some(mark) = marks.peek()
                 && reached >= mark.parse::<f64>()? / 100.0
             {
