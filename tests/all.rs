@@ -13,5 +13,6 @@ mod kinds;
 mod models;
 mod params;
 mod repl;
+mod rows;
 mod scripts;
 mod support;

@@ -55,10 +55,15 @@ impl JobHandle {
     /// The error that ended it.
     pub fn wait(&self) -> Result<String> {
         loop {
-            if let Some(answer) = self.wait_for(Duration::from_hours(1)) {
-                return answer.map(|answer| answer.message);
+            if let Some(answer) = self.wait_timeout(Duration::from_hours(1)) {
+                return answer;
             }
         }
+    }
+
+    /// Waits for at most this long; `None` when it is still at work then.
+    pub fn wait_timeout(&self, time: Duration) -> Option<Result<String>> {
+        self.wait_for(time).map(|answer| answer.map(|answer| answer.message))
     }
 
     /// Waits for at most this long; `None` when it is still at work.
