@@ -153,10 +153,8 @@ fn column(kind: &Column, values: &[&Value]) -> Result<ArrayRef> {
             Arc::new(values.iter().map(|value| value.as_f64()).collect::<Float64Array>())
         }
         Column::Text => {
-            let texts: Vec<Option<String>> = values
-                .iter()
-                .map(|value| (!value.is_null()).then(|| value.to_string()))
-                .collect();
+            let texts: Vec<Option<String>> =
+                values.iter().map(|value| (!value.is_null()).then(|| value.to_string())).collect();
             fits(texts.iter().flatten().map(String::len).sum())?;
             Arc::new(StringArray::from(texts))
         }

@@ -14,7 +14,10 @@ fn items() -> Rows {
 #[test]
 fn rows_are_inserted_as_a_statement_does() {
     let db = Database::open_in_memory().unwrap();
-    assert_eq!(db.insert("items", items()).unwrap(), sidql::Outcome::Done { message: "2 items".into() });
+    assert_eq!(
+        db.insert("items", items()).unwrap(),
+        sidql::Outcome::Done { message: "2 items".into() }
+    );
     let found = db.query("SELECT id, title, price, tags FROM items ORDER BY id", ()).unwrap();
     assert_eq!(found.rows[1], items().rows[0]);
     assert_eq!(first_column(&found), ["7", "b1"]);

@@ -68,16 +68,20 @@ impl Shared {
         text: &str,
         work: impl FnOnce(&mut Session, &dyn Fn() -> sidql::Result<()>) -> sidql::Result<T> + Send,
     ) -> PyResult<T> {
-        let done = work::run(py, || self.interrupt.interrupt(), |stopping| {
-            let mut guard = self.session();
-            let session = guard.as_mut().ok_or_else(|| closed("connection"))?;
-            let check = || match stopping.load(std::sync::atomic::Ordering::Relaxed) {
-                true => Err(sidql::Error::cancelled()),
-                false => Ok(()),
-            };
-            check()?;
-            work(session, &check)
-        })?;
+        let done = work::run(
+            py,
+            || self.interrupt.interrupt(),
+            |stopping| {
+                let mut guard = self.session();
+                let session = guard.as_mut().ok_or_else(|| closed("connection"))?;
+                let check = || match stopping.load(std::sync::atomic::Ordering::Relaxed) {
+                    true => Err(sidql::Error::cancelled()),
+                    false => Ok(()),
+                };
+                check()?;
+                work(session, &check)
+            },
+        )?;
         done.map_err(|error| raise(&error, text))
     }
 

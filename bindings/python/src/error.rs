@@ -41,9 +41,7 @@ type Arguments = (String, String, Option<String>, Option<(usize, usize)>);
 
 /// An error as the exception of its kind. `text` is the statement that it is about.
 pub(crate) fn raise(error: &sidql::Error, text: &str) -> PyErr {
-    let characters = |byte: usize| {
-        text.char_indices().take_while(|(at, _)| *at < byte).count()
-    };
+    let characters = |byte: usize| text.char_indices().take_while(|(at, _)| *at < byte).count();
     let span = error.span().map(|span| (characters(span.start), characters(span.end)));
     let help = error.help_text().map(str::to_owned);
     let arguments = (error.to_string(), error.code().to_owned(), help, span);

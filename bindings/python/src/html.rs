@@ -40,7 +40,10 @@ pub(crate) fn sentence(text: &str) -> String {
 pub(crate) fn progress(title: &str, state: &str, done: u64, total: u64) -> String {
     let mut html = format!("<div>{}<br>", escaped(title));
     if total > 0 {
-        let _ = write!(html, "<progress value=\"{done}\" max=\"{total}\"></progress> {done} / {total} ");
+        let _ = write!(
+            html,
+            "<progress value=\"{done}\" max=\"{total}\"></progress> {done} / {total} "
+        );
     }
     html + &format!("{}</div>", escaped(state))
 }

@@ -14,6 +14,9 @@ use crate::value::{class, value_of};
 /// What pandas calls the columns of an index that has no name.
 const INDEX: &str = "__index_level_";
 
+/// How many rows go in at a time: Ctrl-C is looked for in between.
+const CHUNK: usize = 10_000;
+
 /// Some of the rows.
 pub(crate) enum Batch {
     /// Columns of Arrow, not looked at yet.
@@ -45,15 +48,17 @@ pub(crate) fn batches(data: &Bound<'_, PyAny>) -> PyResult<Vec<Batch>> {
     let py = data.py();
     if data.hasattr(intern!(py, "__arrow_c_stream__"))? {
         let stream = RecordBatchStreamReader::from_pyarrow_bound(data)?;
-        let batch = |batch: Result<RecordBatch, arrow_schema::ArrowError>| {
-            batch.map(Batch::Arrow).map_err(|error| {
+        let mut batches = Vec::new();
+        for batch in stream {
+            let batch = batch.map_err(|error| {
                 raise(&Error::input("bad-value", format!("the Arrow stream broke: {error}")), "")
-            })
-        };
-        return stream.map(batch).collect();
+            })?;
+            batches.extend(chunks(&batch));
+        }
+        return Ok(batches);
     }
     if data.hasattr(intern!(py, "__arrow_c_array__"))? {
-        return Ok(vec![Batch::Arrow(RecordBatch::from_pyarrow_bound(data)?)]);
+        return Ok(chunks(&RecordBatch::from_pyarrow_bound(data)?).collect());
     }
     if data.is_instance_of::<PyList>() || data.is_instance_of::<PyTuple>() {
         return Ok(vec![Batch::Rows(dicts(data)?)]);
@@ -61,6 +66,11 @@ pub(crate) fn batches(data: &Bound<'_, PyAny>) -> PyResult<Vec<Batch>> {
     let error = Error::input("bad-value", format!("no rows are made of {}", class(data)?))
         .help("give a DataFrame of pandas or polars, a table of pyarrow or a list of dicts");
     Err(raise(&error, ""))
+}
+
+fn chunks(batch: &RecordBatch) -> impl Iterator<Item = Batch> {
+    let starts = (0..batch.num_rows()).step_by(CHUNK);
+    starts.map(|at| Batch::Arrow(batch.slice(at, CHUNK.min(batch.num_rows() - at))))
 }
 
 /// Dicts, which need not have the same keys.

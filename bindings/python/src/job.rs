@@ -168,7 +168,8 @@ impl Job {
     pub(crate) fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
         let now = self.progress(py)?;
         let title = format!("job {}: {}", self.number, self.statement);
-        let state = if now.stage.is_empty() { now.state } else { format!("{}, {}", now.state, now.stage) };
+        let state =
+            if now.stage.is_empty() { now.state } else { format!("{}, {}", now.state, now.stage) };
         Ok(html::progress(&title, &state, now.done, now.total))
     }
 }

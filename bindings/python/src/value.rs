@@ -112,7 +112,8 @@ pub(crate) fn to_python<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
         Value::Bytes(bytes) => PyBytes::new(py, bytes).into_any(),
         Value::Vector(vector) => floats(py, vector.clone())?,
         Value::List(list) => {
-            let members = list.iter().map(|one| to_python(py, one)).collect::<PyResult<Vec<_>>>()?;
+            let members =
+                list.iter().map(|one| to_python(py, one)).collect::<PyResult<Vec<_>>>()?;
             PyList::new(py, members)?.into_any()
         }
         Value::Null => py.None().into_bound(py),

@@ -11,7 +11,7 @@ import pytest
 
 import sidql
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"id": "b1", "title": "Soccer ball", "price": 12.5, "stock": 3, "sale": True, "tags": ["a", "b"]},
     {"id": "b2", "title": "Käse", "price": None, "stock": 0, "sale": False, "tags": []},
     {"id": "b3", "title": None, "price": 1.0, "stock": 9, "sale": True, "tags": ["c"]},
