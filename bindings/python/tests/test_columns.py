@@ -1,5 +1,6 @@
 """Arrow, pandas, polars and NumPy, out and in."""
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_bad_rows_are_refused_whole(con: sidql.Connection) -> None:
     with pytest.raises(sidql.DataError, match="no rows are made of int"):
         con.insert("items", 3)  # type: ignore[arg-type]
     with pytest.raises(sidql.DataError, match="cast it"):
-        con.insert("items", pl.DataFrame({"id": ["c1"], "day": [np.datetime64("2026-01-01")]}))
+        con.insert("items", pl.DataFrame({"id": ["c1"], "day": [datetime.date(2026, 1, 1)]}))
     with pytest.raises(sidql.ProgrammingError):
         con.insert("itmes", ROWS)
     assert con.execute("SELECT id FROM items").rowcount == 3

@@ -62,7 +62,7 @@ def test_jobs(decoder: sidql.Connection) -> None:
     assert "<progress" in job._repr_html_() and "running" in job._repr_html_()
     decoder.job(job.number).cancel()
     assert job.progress().state == "cancelled"
-    assert f"job {job.number}" in repr(job) and "cancelled" in job._repr_html_()
+    assert f"Job {job.number}, cancelled" in repr(job) and "cancelled" in job._repr_html_()
     with pytest.raises(sidql.Error):
         job.wait()
     with pytest.raises(sidql.ProgrammingError, match="there is no job 999"):
@@ -70,6 +70,7 @@ def test_jobs(decoder: sidql.Connection) -> None:
 
 
 def test_a_job_that_ends_gives_its_answer(shop: sidql.Connection) -> None:
+    shop.execute("TRAIN POLICY graph")
     job = shop.execute("EVALUATE POLICY graph ON test AT 5 IN BACKGROUND").job
     assert job is not None
     answer = job.wait()
