@@ -45,7 +45,7 @@ python: tools
 	cd bindings/python && "$(VENV)/bin/python" -B -m pytest
 	cd bindings/python && "$(VENV)/bin/python" -m mypy --cache-dir "$(abspath $(TARGET))/mypy" -p sidql
 	cd bindings/python && "$(VENV)/bin/python" -m mypy --cache-dir "$(abspath $(TARGET))/mypy" tests examples
-	cd bindings/python && "$(VENV)/bin/python" -m mypy.stubtest sidql
+	cd bindings/python && "$(VENV)/bin/python" -m mypy.stubtest --mypy-config-file pyproject.toml sidql
 
 bench: tools models
 	bench/run.sh prefix

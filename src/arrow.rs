@@ -218,7 +218,7 @@ fn present(values: &[&Value]) -> Option<NullBuffer> {
 
 /// Refuses what 32-bit offsets cannot reach.
 fn fits(length: usize) -> Result<()> {
-    if length <= i32::MAX as usize {
+    if i32::try_from(length).is_ok() {
         return Ok(());
     }
     let message = "too much for one Arrow array: 2 GiB or more";

@@ -1,6 +1,7 @@
 //! An open database, as PEP 249 calls it: a connection.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
@@ -18,7 +19,10 @@ use crate::work;
 ///
 /// A missing file is made, unless it is opened for reading only.
 #[pyfunction]
-#[pyo3(signature = (path = PathBuf::from(":memory:"), read_only = false))]
+#[pyo3(
+    signature = (path = PathBuf::from(":memory:"), read_only = false),
+    text_signature = "(path=':memory:', read_only=False)"
+)]
 pub(crate) fn connect(py: Python<'_>, path: PathBuf, read_only: bool) -> PyResult<Connection> {
     let opened = py.detach(|| {
         let builder = Database::builder().read_only(read_only).create(!read_only);
@@ -74,10 +78,8 @@ impl Shared {
             |stopping| {
                 let mut guard = self.session();
                 let session = guard.as_mut().ok_or_else(|| closed("connection"))?;
-                let check = || match stopping.load(std::sync::atomic::Ordering::Relaxed) {
-                    true => Err(sidql::Error::cancelled()),
-                    false => Ok(()),
-                };
+                let stopping = || stopping.load(Ordering::Relaxed);
+                let check = || if stopping() { Err(sidql::Error::cancelled()) } else { Ok(()) };
                 check()?;
                 work(session, &check)
             },

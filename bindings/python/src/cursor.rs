@@ -294,7 +294,7 @@ impl Cursor {
 
     fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
         if let Some(job) = self.job(py)? {
-            return job._repr_html_(py);
+            return job.html(py);
         }
         let state = self.state();
         Ok(match (&state.rows, &state.message) {

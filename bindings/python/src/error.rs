@@ -12,7 +12,7 @@ pyo3::import_exception!(sidql.errors, OperationalError);
 pyo3::import_exception!(sidql.errors, ProgrammingError);
 
 /// Codes of wrong input that is not a mistake in the statement.
-const CODES: &[(&str, fn(Arguments) -> PyErr)] = &[
+const CODES: &[(&str, New)] = &[
     ("bad-column", DataError::new_err),
     ("bad-field", DataError::new_err),
     ("bad-id", DataError::new_err),
@@ -38,6 +38,9 @@ const CODES: &[(&str, fn(Arguments) -> PyErr)] = &[
 
 /// Message, code, help, and the place in the statement in characters.
 type Arguments = (String, String, Option<String>, Option<(usize, usize)>);
+
+/// Makes an exception.
+type New = fn(Arguments) -> PyErr;
 
 /// An error as the exception of its kind. `text` is the statement that it is about.
 pub(crate) fn raise(error: &sidql::Error, text: &str) -> PyErr {

@@ -85,12 +85,11 @@ fn dicts(data: &Bound<'_, PyAny>) -> PyResult<Rows> {
         let mut row = vec![Value::Null; rows.columns.len()];
         for (name, value) in dict.iter() {
             let (name, value) = (name.extract::<String>()?, value_of(&value)?);
-            match rows.columns.iter().position(|known| *known == name) {
-                Some(at) => row[at] = value,
-                None => {
-                    rows.columns.push(name);
-                    row.push(value);
-                }
+            if let Some(at) = rows.columns.iter().position(|known| *known == name) {
+                row[at] = value;
+            } else {
+                rows.columns.push(name);
+                row.push(value);
             }
         }
         rows.rows.push(row);

@@ -59,6 +59,17 @@ impl Job {
         Ok(self.shared.database()?.job(self.number))
     }
 
+    /// What a notebook shows.
+    pub(crate) fn html(&self, py: Python<'_>) -> PyResult<String> {
+        let now = self.progress(py)?;
+        let title = format!("job {}: {}", self.number, self.statement);
+        let state = match now.stage.as_str() {
+            "" => now.state,
+            stage => format!("{}, {stage}", now.state),
+        };
+        Ok(html::progress(&title, &state, now.done, now.total))
+    }
+
     /// Runs a statement about the job beside whatever the connection does.
     fn ask(&self, py: Python<'_>, text: &str) -> PyResult<sidql::Outcome> {
         let database = self.shared.database()?;
@@ -165,11 +176,7 @@ impl Job {
         Ok(format!("<sidql.Job {}, {}: {}>", self.number, progress.state, self.statement))
     }
 
-    pub(crate) fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
-        let now = self.progress(py)?;
-        let title = format!("job {}: {}", self.number, self.statement);
-        let state =
-            if now.stage.is_empty() { now.state } else { format!("{}, {}", now.state, now.stage) };
-        Ok(html::progress(&title, &state, now.done, now.total))
+    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
+        self.html(py)
     }
 }
