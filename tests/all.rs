@@ -15,5 +15,6 @@ mod models;
 mod near;
 mod params;
 mod repl;
+mod rows;
 mod scripts;
 mod support;

@@ -55,8 +55,8 @@ impl JobHandle {
     /// The error that ended it.
     pub fn wait(&self) -> Result<String> {
         loop {
-            if let Some(answer) = self.wait_for(Duration::from_hours(1)) {
-                return answer.map(|answer| answer.message);
+            if let Some(answer) = self.wait_timeout(Duration::from_hours(1)) {
+                return answer;
             }
         }
     }
