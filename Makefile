@@ -1,5 +1,6 @@
 # make demo   builds the shell and walks through the main job on a sample shop
 # make test   everything that CI runs
+# make python the Python module: installed into a venv of the target folder, tested, its types checked
 # make bench  the measurements, kept in bench/runs (many minutes)
 # make cuda   the shell for NVIDIA cards, in target/cuda/release; needs no card, no driver and no CUDA toolkit
 #
@@ -14,7 +15,10 @@ export CARGO_INCREMENTAL := 0
 # Real weights that the tests run, from packages of PyPI and npm. Tests skip what is missing, and say so.
 MODELS := $(abspath $(TARGET))/models
 
-.PHONY: demo test bench cuda tools lint-tools models
+# A virtual environment with the Python module and what its tests import.
+VENV := $(abspath $(TARGET))/venv
+
+.PHONY: demo test python bench cuda tools lint-tools models
 
 demo: tools
 	$(CARGO) build --release --locked --bin sidql
@@ -28,6 +32,20 @@ test: tools lint-tools models
 	$(CARGO) clippy --locked -p sidql --lib --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --exclude sidql-bench --no-deps
 	SIDQL_MODELS="$(MODELS)" $(CARGO) test --locked --workspace
+	$(MAKE) python
+
+# The profile of the other tests, whose compiled crates it shares; `pip install ./bindings/python` builds for speed.
+python: tools
+	@python3 -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; } || { \
+	  echo "Python with venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	[ -x "$(VENV)/bin/python" ] || python3 -m venv "$(VENV)"
+	CARGO_TARGET_DIR="$(abspath $(TARGET))" MATURIN_PEP517_ARGS="--locked --profile dev" \
+	  "$(VENV)/bin/pip" install --quiet --disable-pip-version-check "./bindings/python[test]"
+	cd bindings/python && "$(VENV)/bin/python" -B -m pytest
+	cd bindings/python && "$(VENV)/bin/python" -m mypy --cache-dir "$(abspath $(TARGET))/mypy" -p sidql
+	cd bindings/python && "$(VENV)/bin/python" -m mypy --cache-dir "$(abspath $(TARGET))/mypy" tests examples
+	cd bindings/python && "$(VENV)/bin/python" -m mypy.stubtest --mypy-config-file pyproject.toml sidql
 
 bench: tools models
 	bench/run.sh prefix

@@ -101,6 +101,38 @@ impl Database {
         Snapshot::take(&self.engine)
     }
 
+    /// Inserts rows of items or interactions whose columns are named like the fields, as INSERT does: all or none of
+    /// them. A null is a value that is not given.
+    ///
+    /// ```
+    /// use sidql::{Database, Rows};
+    ///
+    /// let db = Database::open_in_memory()?;
+    /// let mut rows = Rows::new(["id", "title", "price"]);
+    /// rows.push(vec!["b1".into(), "Soccer ball".into(), 12.5.into()]);
+    /// db.insert("items", rows)?;
+    /// # Ok::<(), sidql::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As an INSERT of the same rows.
+    pub fn insert(&self, relation: &str, rows: Rows) -> Result<Outcome> {
+        self.session().insert(relation, rows)
+    }
+
+    /// Inserts the rows of an Arrow record batch, as [`Database::insert`] does.
+    ///
+    /// # Errors
+    /// A column has a type that no value has; else as an INSERT of the same rows.
+    #[cfg(feature = "arrow")]
+    pub fn insert_arrow(
+        &self,
+        relation: &str,
+        batch: &arrow_array::RecordBatch,
+    ) -> Result<Outcome> {
+        self.session().insert_arrow(relation, batch)
+    }
+
     /// The items that a policy recommends to a user, with their scores, the best first.
     ///
     /// ```no_run

@@ -52,11 +52,13 @@
 //!  5  derive      what follows from an item; eval
 //!  4  decode; cache, what is kept ready
 //!  3  policy quantize enrich model metric reward
-//!  2  index nn format
+//!  2  index nn format arrow
 //!  1  error value params options settings schema progress device kind clock count
 //!  0  sidql-grammar, sidql-storage
 //! ```
 
+#[cfg(feature = "arrow")]
+mod arrow;
 mod cache;
 mod clock;
 mod complete;

@@ -76,6 +76,29 @@ impl Session {
         self.execute(text, params)?.into_rows()
     }
 
+    /// Inserts rows of items or interactions whose columns are named like the fields, as INSERT does: all or none of
+    /// them. A null is a value that is not given.
+    ///
+    /// # Errors
+    /// As an INSERT of the same rows.
+    pub fn insert(&mut self, relation: &str, rows: Rows) -> Result<Outcome> {
+        let (text, tree, params) = plan::write::statement_of(relation, rows);
+        self.work(&text, &tree, &params, exec::execute)
+    }
+
+    /// Inserts the rows of an Arrow record batch, as [`Session::insert`] does.
+    ///
+    /// # Errors
+    /// A column has a type that no value has; else as an INSERT of the same rows.
+    #[cfg(feature = "arrow")]
+    pub fn insert_arrow(
+        &mut self,
+        relation: &str,
+        batch: &arrow_array::RecordBatch,
+    ) -> Result<Outcome> {
+        self.insert(relation, Rows::from_arrow(batch)?)
+    }
+
     /// Runs a statement that was prepared, with the settings and in the transaction of this session.
     ///
     /// # Errors

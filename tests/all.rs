@@ -14,5 +14,6 @@ mod kinds;
 mod models;
 mod params;
 mod repl;
+mod rows;
 mod scripts;
 mod support;

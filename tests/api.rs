@@ -20,6 +20,7 @@ fn signatures_stay() {
     let _: fn(&'static str) -> Result<Database> = Database::open;
     let _: fn(&Database, &str, ()) -> Result<Outcome> = Database::execute;
     let _: fn(&Database, &str, ()) -> Result<Rows> = Database::query;
+    let _: fn(&Database, &str, Rows) -> Result<Outcome> = Database::insert;
     let _: fn(&Database, &str) -> Result<Statement> = Database::prepare;
     let _: fn(&Database) -> Result<Transaction> = Database::begin;
     let _: fn(&Database) -> Result<Snapshot> = Database::snapshot;
@@ -48,12 +49,14 @@ fn signatures_stay() {
     let _: fn(&mut Session, &str, ()) -> Result<Outcome> = Session::execute;
     let _: fn(&mut Session, &str, ()) -> Result<Rows> = Session::query;
     let _: fn(&mut Session, &Statement, ()) -> Result<Outcome> = Session::run;
+    let _: fn(&mut Session, &str, Rows) -> Result<Outcome> = Session::insert;
     let _: fn(&Session) -> Interrupt = Session::interrupt_handle;
     let _: fn(&Session) -> bool = Session::in_transaction;
     let _: fn(&Interrupt) = Interrupt::interrupt;
     let _: fn(&JobHandle) -> u64 = JobHandle::number;
     let _: fn(&JobHandle) -> Progress = JobHandle::snapshot;
     let _: fn(&JobHandle) -> Result<String> = JobHandle::wait;
+    let _: fn(&JobHandle, std::time::Duration) -> Option<Result<String>> = JobHandle::wait_timeout;
     let _: fn(&JobHandle) = JobHandle::cancel;
     let _: fn(&Recommender, &str, usize) -> Result<Ranked> = Recommender::for_user;
     let _: fn(&Recommender, &[&str], usize) -> Result<Ranked> = Recommender::after;

@@ -12,8 +12,9 @@ use super::relation::Relation;
 use super::select::{self, Select};
 use crate::error::{Error, Result};
 use crate::options;
+use crate::params::Params;
 use crate::schema;
-use crate::value::Value;
+use crate::value::{Rows, Value};
 
 /// Options of INSERT.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -91,6 +92,37 @@ pub(crate) fn plan_insert(catalog: &Catalog<'_>, insert: &ast::Insert) -> Result
         rows.push(schema.item(row, &insert.into)?);
     }
     Ok(Insert::Items { new_fields: schema.new, rows })
+}
+
+/// The INSERT of rows that are there as values: its text, which names the columns, its tree and its parameters.
+pub(crate) fn statement_of(relation: &str, rows: Rows) -> (String, ast::Statement, Params) {
+    let place = |text: &mut String, name: &str| {
+        let start = text.len();
+        text.push_str(name);
+        Spanned::new(name.to_owned(), start..text.len())
+    };
+    let mut text = "INSERT INTO ".to_owned();
+    let into = place(&mut text, relation);
+    let mut names: Vec<Name> = Vec::with_capacity(rows.columns.len());
+    text.push_str(" {");
+    for name in &rows.columns {
+        text.push_str(if names.is_empty() { "" } else { ", " });
+        names.push(place(&mut text, name));
+    }
+    text.push('}');
+    let mut params = Vec::with_capacity(rows.len() * names.len());
+    let mut given = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut values = Vec::with_capacity(names.len());
+        for (name, value) in names.iter().zip(row).filter(|(_, value)| !value.is_null()) {
+            let param = OptionValue::Param(ast::Param::Positional(params.len()));
+            values.push((name.clone(), Spanned::new(param, name.span.clone())));
+            params.push(value);
+        }
+        given.push(values);
+    }
+    let insert = ast::Insert { into, rows: given, with: Vec::new() };
+    (text, ast::Statement::Insert(insert), params.into())
 }
 
 /// Only items and interactions are written by statements; the rest follows from other commands.

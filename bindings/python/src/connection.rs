@@ -1,0 +1,279 @@
+//! An open database, as PEP 249 calls it: a connection.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use sidql::{Database, Interrupt, Outcome, Params, Session};
+
+use crate::cursor::Cursor;
+use crate::error::{closed, raise};
+use crate::incoming;
+use crate::job::Job;
+use crate::recommender::Recommender;
+use crate::value;
+use crate::work;
+
+/// Opens the database in a file, or one in memory that is gone with its connection.
+///
+/// A missing file is made, unless it is opened for reading only.
+#[pyfunction]
+#[pyo3(
+    signature = (path = PathBuf::from(":memory:"), read_only = false),
+    text_signature = "(path=':memory:', read_only=False)"
+)]
+pub(crate) fn connect(py: Python<'_>, path: PathBuf, read_only: bool) -> PyResult<Connection> {
+    let opened = py.detach(|| {
+        let builder = Database::builder().read_only(read_only).create(!read_only);
+        let database = if path.as_os_str() == ":memory:" {
+            builder.open_in_memory()?
+        } else {
+            builder.open(&path)?
+        };
+        let session = database.session();
+        Ok(Shared {
+            interrupt: session.interrupt_handle(),
+            session: Mutex::new(Some(session)),
+            database: Mutex::new(Some(database)),
+        })
+    });
+    let shared = opened.map_err(|error| raise(&error, ""))?;
+    Ok(Connection { shared: Arc::new(shared) })
+}
+
+/// What a connection and its cursors have in common.
+pub(crate) struct Shared {
+    /// Held for as long as a statement runs; none once the connection is closed.
+    session: Mutex<Option<Session>>,
+    /// Held for a moment only.
+    database: Mutex<Option<Database>>,
+    interrupt: Interrupt,
+}
+
+impl Shared {
+    fn session(&self) -> MutexGuard<'_, Option<Session>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Database>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open file.
+    pub(crate) fn database(&self) -> PyResult<Database> {
+        self.slot().clone().ok_or_else(|| raise(&closed("connection"), ""))
+    }
+
+    /// Runs what needs the session, interruptibly. `text` is the statement, for errors.
+    fn work<T: Send>(
+        &self,
+        py: Python<'_>,
+        text: &str,
+        work: impl FnOnce(&mut Session, &dyn Fn() -> sidql::Result<()>) -> sidql::Result<T> + Send,
+    ) -> PyResult<T> {
+        let done = work::run(
+            py,
+            || self.interrupt.interrupt(),
+            |stopping| {
+                let mut guard = self.session();
+                let session = guard.as_mut().ok_or_else(|| closed("connection"))?;
+                let stopping = || stopping.load(Ordering::Relaxed);
+                let check = || if stopping() { Err(sidql::Error::cancelled()) } else { Ok(()) };
+                check()?;
+                work(session, &check)
+            },
+        )?;
+        done.map_err(|error| raise(&error, text))
+    }
+
+    /// Runs one statement.
+    pub(crate) fn execute(&self, py: Python<'_>, text: &str, params: Params) -> PyResult<Outcome> {
+        self.work(py, text, |session, _| session.execute(text, params))
+    }
+
+    /// Runs one statement for each set of parameters; all of them or none.
+    pub(crate) fn execute_many(
+        &self,
+        py: Python<'_>,
+        text: &str,
+        all: Vec<Params>,
+    ) -> PyResult<()> {
+        self.work(py, text, |session, check| {
+            together(session, |session| {
+                for params in all {
+                    check()?;
+                    session.execute(text, params)?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// Ends the transaction, if there is one.
+    fn end(&self, py: Python<'_>, how: &str) -> PyResult<()> {
+        self.work(py, how, |session, _| {
+            if session.in_transaction() {
+                session.execute(how, ())?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Runs several changes in the open transaction, or in one of their own.
+fn together<T>(
+    session: &mut Session,
+    work: impl FnOnce(&mut Session) -> sidql::Result<T>,
+) -> sidql::Result<T> {
+    if session.in_transaction() {
+        return work(session);
+    }
+    session.execute("BEGIN", ())?;
+    let done = work(session);
+    if session.in_transaction() {
+        session.execute(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }, ())?;
+    }
+    done
+}
+
+/// An open database. Threads may share it; their statements run one after the other.
+///
+/// Each statement is its own transaction until `begin()`. As a context manager it commits what is open when the
+/// block ends well, rolls it back otherwise, and closes.
+#[pyclass(module = "sidql", frozen)]
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+}
+
+#[pymethods]
+impl Connection {
+    /// A new cursor.
+    fn cursor(&self) -> Cursor {
+        Cursor::new(Arc::clone(&self.shared))
+    }
+
+    /// Runs one statement and gives a cursor over what it answers.
+    #[pyo3(signature = (sql, parameters = None))]
+    fn execute(
+        &self,
+        py: Python<'_>,
+        sql: &str,
+        parameters: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Cursor> {
+        let cursor = self.cursor();
+        cursor.run(py, sql, parameters)?;
+        Ok(cursor)
+    }
+
+    /// Runs one statement for each set of parameters; all of them or none.
+    fn executemany(
+        &self,
+        py: Python<'_>,
+        sql: &str,
+        parameters: &Bound<'_, PyAny>,
+    ) -> PyResult<Cursor> {
+        let cursor = self.cursor();
+        cursor.run_many(py, sql, parameters)?;
+        Ok(cursor)
+    }
+
+    /// Inserts rows of `items` or `interactions`, all or none, and gives their number.
+    ///
+    /// The data are a DataFrame of pandas or polars, a table of pyarrow, whatever else has `__arrow_c_stream__` or
+    /// `__arrow_c_array__`, or a list of dicts. Columns have the names of fields.
+    fn insert(&self, py: Python<'_>, relation: &str, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let batches = incoming::batches(data)?;
+        self.shared.work(py, "", |session, check| {
+            together(session, |session| {
+                let mut count = 0;
+                for batch in batches {
+                    check()?;
+                    let rows = batch.rows()?;
+                    count += rows.len();
+                    session.insert(relation, rows)?;
+                }
+                Ok(count)
+            })
+        })
+    }
+
+    /// Begins a transaction.
+    fn begin(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.execute(py, "BEGIN", Params::default()).map(drop)
+    }
+
+    /// Commits the transaction; does nothing when there is none.
+    fn commit(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.end(py, "COMMIT")
+    }
+
+    /// Takes the transaction back; does nothing when there is none.
+    fn rollback(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.end(py, "ROLLBACK")
+    }
+
+    /// Whether a transaction is open.
+    #[getter]
+    fn in_transaction(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.shared.session().as_ref().is_some_and(Session::in_transaction))
+    }
+
+    /// Stops the statement that runs in another thread.
+    fn interrupt(&self) {
+        self.shared.interrupt.interrupt();
+    }
+
+    /// A policy ready to recommend, without statements.
+    fn recommender(&self, py: Python<'_>, policy: String) -> PyResult<Recommender> {
+        let database = self.shared.database()?;
+        py.detach(|| database.recommender(&policy))
+            .map(|inner| Recommender { inner, policy })
+            .map_err(|error| raise(&error, ""))
+    }
+
+    /// A job by its number, as `SHOW JOBS` prints it.
+    fn job(&self, py: Python<'_>, number: u64) -> PyResult<Job> {
+        Job::find(py, Arc::clone(&self.shared), number)
+    }
+
+    /// Takes an open transaction back, stops running jobs, which can be resumed, and closes the file.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let closed = py.detach(|| {
+            drop(self.shared.session().take());
+            let database = self.shared.slot().take();
+            database.map_or(Ok(()), Database::close)
+        });
+        closed.map_err(|error| raise(&error, ""))
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (kind, _value, _traceback))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        kind: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        // A block that closed the connection itself has nothing left to end.
+        let open = self.shared.slot().is_some();
+        if open && kind.is_none() {
+            self.commit(py)?;
+        }
+        self.close(py)
+    }
+
+    fn __repr__(&self) -> String {
+        let open = self.shared.slot().is_some();
+        format!("<sidql.Connection, {}>", if open { "open" } else { "closed" })
+    }
+}
+
+/// Parameters for `executemany`.
+pub(crate) fn all_params(all: &Bound<'_, PyAny>) -> PyResult<Vec<Params>> {
+    all.try_iter()?.map(|one| value::params(Some(&one?))).collect()
+}
