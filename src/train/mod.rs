@@ -213,6 +213,6 @@ pub(crate) fn train(
 }
 
 #[cfg(test)]
-mod conformance;
+mod conformance_tests;
 #[cfg(test)]
 mod tests;
