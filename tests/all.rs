@@ -17,4 +17,5 @@ mod params;
 mod repl;
 mod rows;
 mod scripts;
+mod service;
 mod support;

@@ -177,8 +177,9 @@ fn every_format_round_trips() {
     let (db, folder) = shop();
     let select = "SELECT id, title, price, categories, brand, stock FROM items ORDER BY id";
     let before = rows(&db, select);
-    // An index has sids and nothing else; `codes.rs` has its round trip.
-    for format in members(&db, "format").into_iter().filter(|format| format != "index_json") {
+    // An index has sids and nothing else; `codes.rs` has its round trip. Matrices of NumPy are only read.
+    let tables = |format: &String| !["index_json", "npy"].contains(&format.as_str());
+    for format in members(&db, "format").into_iter().filter(tables) {
         for compression in ["", ".gz", ".zst"] {
             let file = folder.path().join(format!("out.{format}{compression}"));
             run(&db, &format!("COPY ({select}) TO '{}'", file.display()));

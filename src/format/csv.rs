@@ -25,7 +25,7 @@ pub(super) const KIND: Kind = Kind {
     extensions: &["csv"],
     defaults: || fields_of(&Config::default()),
     open,
-    create,
+    create: Some(create),
 };
 
 /// Options of csv.

@@ -23,7 +23,7 @@ pub(super) const KIND: Kind = Kind {
     extensions: &["json"],
     defaults: || fields_of(&Config::default()),
     open,
-    create,
+    create: Some(create),
 };
 
 /// There are no options.

@@ -17,7 +17,7 @@ pub(super) const KIND: Kind = Kind {
     extensions: &["jsonl", "ndjson"],
     defaults: || fields_of(&Config::default()),
     open,
-    create,
+    create: Some(create),
 };
 
 /// JSON Lines has no options.

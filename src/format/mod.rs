@@ -45,8 +45,8 @@ pub(crate) struct Kind {
     pub(crate) defaults: fn() -> Result<Map<String, Json>>,
     /// Reads records from a stream.
     open: fn(Source, &Json) -> Result<Box<dyn Reader>>,
-    /// Writes rows of these columns to a stream.
-    create: Create,
+    /// Writes rows of these columns to a stream; none for a format that is only read.
+    create: Option<Create>,
 }
 
 impl crate::kind::Kind for Kind {
@@ -125,7 +125,18 @@ pub(crate) fn create_writer(
     options: &Json,
 ) -> Result<Box<dyn Writer>> {
     let kind = format_of(path, format)?;
-    (kind.create)(Sink::create(path)?, columns, options)
+    let Some(create) = kind.create else {
+        let message = format!("{} files are read, not written", kind.name);
+        let names: Vec<_> = writable().map(|kind| kind.name).collect();
+        return Err(Error::input("read-only-format", message)
+            .help(format!("written are {}", names.join(", "))));
+    };
+    create(Sink::create(path)?, columns, options)
+}
+
+/// The formats that are written.
+fn writable() -> impl Iterator<Item = &'static Kind> {
+    FORMATS.iter().copied().filter(|kind| kind.create.is_some())
 }
 
 /// The format given by name, or else told by the extension of the file.

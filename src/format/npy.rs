@@ -9,9 +9,8 @@ use half::f16;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value as Json};
 
-use super::sink::Sink;
 use super::source::{Meter, Name, Source};
-use super::{Kind, MAX_LINE_BYTES, Position, Reader, Record, Writer, options_of};
+use super::{Kind, MAX_LINE_BYTES, Position, Reader, Record, options_of};
 use crate::error::{Error, Result};
 use crate::options::fields_of;
 
@@ -22,7 +21,7 @@ pub(super) const KIND: Kind = Kind {
     extensions: &["npy"],
     defaults: || fields_of(&Config::default()),
     open,
-    create,
+    create: None,
 };
 
 /// There are no options.
@@ -190,12 +189,6 @@ impl Reader for Matrix {
     fn bytes_read(&self) -> Position {
         self.meter.position()
     }
-}
-
-/// The number of rows stands at the beginning of the file, before they are known.
-fn create(_: Sink, _: &[String], _: &Json) -> Result<Box<dyn Writer>> {
-    Err(Error::input("read-only-format", "npy files are read, not written")
-        .help("COPY (SELECT id, embedding('text') FROM items) TO 'vectors.jsonl'"))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(super) const KIND: Kind = Kind {
     extensions: &["tsv", "tab"],
     defaults: || fields_of(&Config::default()),
     open,
-    create,
+    create: Some(create),
 };
 
 /// Options of tsv.
