@@ -316,6 +316,8 @@ fn of_dictionary(array: &dyn Array) -> Result<Vec<Value>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
     use arrow_array::{Date32Array, DictionaryArray, Int8Array, LargeStringArray};
     use proptest::prelude::*;

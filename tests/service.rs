@@ -13,7 +13,7 @@ use crate::support::toy::{coded, run};
     clippy::duplicate_mod,
     reason = "a program of its own, whose routes are a test here"
 )]
-mod service;
+mod example;
 
 /// The status and the body of an answer.
 fn get(address: SocketAddr, path: &str) -> (u16, Json) {
@@ -32,7 +32,7 @@ fn a_service_recommends() {
     run(&db, "CREATE POLICY graph USING item_graph");
     run(&db, "TRAIN POLICY graph");
     let expected = db.recommend("graph", "u1", 3).unwrap();
-    let app = service::app(db.recommender("graph").unwrap());
+    let app = example::app(db.recommender("graph").unwrap());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();

@@ -11,7 +11,7 @@ use serde_json::{Number, Value as Json};
 
 use super::source::{Meter, Name, Source};
 use super::{Kind, MAX_LINE_BYTES, Position, Reader, Record, options_of};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::options::fields_of;
 
 /// The record of the registry.
