@@ -185,7 +185,8 @@ fn asked(ask: impl Fn(&str) -> Result<usize>) -> Result<Samples> {
 
 /// The peer over the same codes and histories; none without an interpreter.
 fn peer(folder: &Path) -> Result<Option<Side>> {
-    let Some(python) = std::env::var_os("PYTHON") else { return Ok(None) };
+    let python = std::env::var_os("PYTHON").filter(|python| !python.is_empty());
+    let Some(python) = python else { return Ok(None) };
     let mut command = Command::new(python);
     command.arg("bench/peers/python/generate.py");
     command.arg("--codes").arg(folder.join("codes.txt"));
