@@ -28,4 +28,5 @@ CREATE CODEBOOK rq_vae USING rq_vae ON text WITH (collisions = 'allow');
 REBUILD CODEBOOK rq_vae;
 CREATE CODEBOOK unique_rq_kmeans USING rq_kmeans ON text;
 REBUILD CODEBOOK unique_rq_kmeans;
+.mode markdown
 SELECT codebook, items, sizes, used, perplexity, collisions, largest, error, followers FROM generations;
