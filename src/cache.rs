@@ -6,21 +6,22 @@
 pub(crate) mod held;
 mod names;
 mod near;
+mod predicates;
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sidql_storage::{
     BlobNo, Codebook, Field, Generation, GenerationNo, PolicyCard, Space, View, blobs, codebooks,
     embeddings, fields, generations, items, models, sids, spaces,
 };
 
-use crate::decode::Allowed;
 use crate::device;
 use crate::enrich::fuse::Fusion;
 use crate::error::{Error, Result};
 use crate::index::product::normalise;
+use crate::index::sid::Codewords;
 use crate::index::{Catalogue, Trie};
 use crate::kind;
 use crate::model::{self, Ability, Encoder, FittedEncoder, ImageEncoder, Make, Model};
@@ -29,6 +30,7 @@ use crate::quantize::Artefact;
 
 use held::Held;
 pub(crate) use names::Names;
+use predicates::Predicates;
 
 /// The catalogue, trie and codewords of one generation, as one revision of it has them.
 pub(crate) struct IndexSet {
@@ -40,6 +42,17 @@ pub(crate) struct IndexSet {
     pub(crate) catalogue: Catalogue,
     /// Their SIDs as a trie.
     pub(crate) trie: Trie,
+    /// The codewords as neighbours are found by them, made when first asked for.
+    codewords: OnceLock<Codewords>,
+}
+
+impl IndexSet {
+    /// The codewords as neighbours are found by them; none where the SIDs came from elsewhere.
+    pub(crate) fn codewords(&self) -> Option<&Codewords> {
+        let artefact = self.artefact.as_ref()?;
+        let levels = (0..artefact.levels()).map(|level| artefact.stack().codebook(level));
+        Some(self.codewords.get_or_init(|| Codewords::new(levels, artefact.latent_dim())))
+    }
 }
 
 /// What a policy stands on: the SIDs of a generation, or the bare items.
@@ -103,7 +116,7 @@ pub(crate) struct Cache {
     catalogue: Mutex<Option<(Extent, Arc<Catalogue>)>>,
     policies: Mutex<HashMap<String, (Stamp, Arc<Ready>)>>,
     words: Mutex<Option<(u64, Arc<Words>)>>,
-    allowed: Mutex<Masks>,
+    predicates: Predicates,
     /// What `auto` means; nothing said: the best there is.
     device: Mutex<Option<String>>,
     held: Held,
@@ -116,17 +129,6 @@ pub(crate) struct Words {
     /// The codebooks with a published generation.
     pub(crate) published: Vec<Codebook>,
 }
-
-/// What predicates allow, all at one moment of the file.
-#[derive(Default)]
-struct Masks {
-    moment: u64,
-    /// By the ground and the predicate as it was resolved.
-    known: HashMap<(GroundStamp, String), Arc<Allowed>>,
-}
-
-/// The most predicates that are remembered; a bit and four bytes for each item and predicate.
-const MASKS: usize = 32;
 
 /// What tells a ground from another: the generation (none for bare items), and its revision or the items' extent.
 type GroundStamp = (Option<GenerationNo>, u64, u64);
@@ -172,7 +174,13 @@ impl Cache {
         let columns = sids::columns(view, number, levels)?;
         let sizes = generation.sizes.iter().map(|size| *size as usize).collect();
         let (catalogue, trie) = Trie::of_columns(&columns, sizes);
-        let index = Arc::new(IndexSet { generation, artefact, catalogue, trie });
+        let index = Arc::new(IndexSet {
+            generation,
+            artefact,
+            catalogue,
+            trie,
+            codewords: OnceLock::new(),
+        });
         lock(&self.indexes).insert(number, Arc::clone(&index));
         Ok(index)
     }
@@ -314,31 +322,6 @@ impl Cache {
             *lock(&self.words) = Some((moment, Arc::clone(&words)));
         }
         Ok(words)
-    }
-
-    /// What a predicate allows on a ground, made once for a moment of the file; always where there is none.
-    pub(crate) fn allowed(
-        &self,
-        moment: Option<u64>,
-        ground: &Ground,
-        predicate: &str,
-        make: impl FnOnce() -> Result<Allowed>,
-    ) -> Result<Arc<Allowed>> {
-        let Some(moment) = moment else { return Ok(Arc::new(make()?)) };
-        let key = (ground.stamp(), predicate.to_owned());
-        {
-            let masks = lock(&self.allowed);
-            if let Some(known) = masks.known.get(&key).filter(|_| masks.moment == moment) {
-                return Ok(Arc::clone(known));
-            }
-        }
-        let made = Arc::new(make()?);
-        let mut masks = lock(&self.allowed);
-        if masks.moment != moment || masks.known.len() >= MASKS {
-            *masks = Masks { moment, known: HashMap::new() };
-        }
-        masks.known.insert(key, Arc::clone(&made));
-        Ok(made)
     }
 
     /// A trained policy, ready to answer.

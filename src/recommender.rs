@@ -5,9 +5,10 @@ use std::sync::Arc;
 use sidql_storage::{View, histories, items, policies, users};
 
 use crate::cache::Ready;
-use crate::decode::{self, Allowed, Request, Source};
+use crate::decode::{self, Request, Source};
 use crate::error::{Error, Result};
 use crate::exec::Engine;
+use crate::index::Allowed;
 use crate::progress::Progress;
 
 /// A policy ready to recommend. Each call sees the file as it is then; new items need no reopening.

@@ -177,6 +177,47 @@ fn size_and_filter_choose() {
     }
 }
 
+#[test]
+fn a_predicate_that_is_asked_often_is_remembered_until_the_file_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.sidql");
+    large(&path, 60_000);
+    let db = Database::open(&path).unwrap();
+    run(&db, "CREATE CODEBOOK c USING rq_kmeans ON text WITH (levels = 2, codes = 64)");
+    run(&db, "REBUILD CODEBOOK c");
+    let near = |filter: &str, how: &str| {
+        let found =
+            rows(&db, &format!("SELECT id FROM items NEAR 'i7' WHERE {filter} LIMIT 5 {how}"));
+        (first_column(&found), note(&found))
+    };
+    let (flat, wide) =
+        ("WITH (index = 'flat')", "WITH (index = 'sid', nprobe = 4096, rerank = 40000)");
+    for (filter, many) in [("n < 30000", true), ("n < 3000", false)] {
+        let (exact, first) = near(filter, flat);
+        assert_eq!(first.4, "as the statement says");
+        let mut asked = 1;
+        while !near(filter, flat).1.4.contains("the filter leaves") {
+            asked += 1;
+            assert!(asked < 10, "{filter} is asked of all vectors again and again");
+        }
+        for how in [flat, wide, ""] {
+            let (found, (requested, returned, scanned, mode, why)) = near(filter, how);
+            assert_eq!((&found, requested, returned), (&exact, 5, 5), "{filter} {how}");
+            assert!(scanned <= 30_000, "{filter} {how}: {scanned}");
+            assert!(why.contains("the filter leaves"), "{why}");
+            assert_eq!(mode, if many && how != flat { "sid" } else { "flat" });
+        }
+        // What is accepted now is not what was accepted then.
+        let gone = exact[0].trim_start_matches('i');
+        run(&db, &format!("UPDATE items SET n = 70000 WHERE id = 'i{gone}'"));
+        for how in [flat, wide, ""] {
+            let (found, _) = near(filter, how);
+            assert_eq!((&found[..4], found.len()), (&exact[1..], 5), "{filter} {how}");
+        }
+        run(&db, &format!("UPDATE items SET n = {gone} WHERE id = 'i{gone}'"));
+    }
+}
+
 /// Makes a stored index seem built, of bytes that no library wrote.
 fn forge(write: &Write, name: &str) {
     let index = indexes::get(write, name).unwrap().unwrap();

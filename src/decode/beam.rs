@@ -11,8 +11,8 @@
 
 use std::cmp::Ordering;
 
-use super::mask::Scope;
 use super::rank::{number, tie};
+use super::scope::Scope;
 use super::variety::Variety;
 use crate::error::{Error, Result};
 use crate::index::{Catalogue, Trie};

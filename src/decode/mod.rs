@@ -1,33 +1,32 @@
 //! Answers of a policy: the best items for a history, of either family.
 //!
 //! Generators are decoded along the trie (`beam.rs`), scorers are ranked (`rank.rs`); both answer only what a
-//! predicate allows and a user has not seen (`mask.rs`). `top` is what RECOMMEND asks, `places` what an
+//! predicate allows and a user has not seen (`scope.rs`). `top` is what RECOMMEND asks, `places` what an
 //! evaluation asks, `traced` what EXPLAIN ANALYZE asks, `rollouts` what training by rewards asks.
 
 mod beam;
-mod mask;
 mod place;
 mod rank;
 mod rollout;
+mod scope;
 mod spread;
 mod variety;
 
 use std::sync::Arc;
 
 pub(crate) use beam::Trace;
-pub(crate) use mask::Allowed;
 pub(crate) use place::{Placed, places};
 pub(crate) use rollout::{Draw, Rollout, Stage, rollouts};
 use serde::{Deserialize, Serialize};
 pub(crate) use variety::Variety;
 
 use self::beam::{Leaf, Search};
-use self::mask::Scope;
 use self::rank::Best;
+use self::scope::Scope;
 use self::spread::spread;
 use self::variety::Varied;
 use crate::error::{Error, Result};
-use crate::index::{Catalogue, Trie};
+use crate::index::{Allowed, Catalogue, Trie};
 use crate::policy::{Generate, History, Policy, Score};
 use crate::progress::Progress;
 

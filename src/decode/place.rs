@@ -2,12 +2,11 @@
 
 use super::{Leaf, Request, Scope, Scored, Source, Way, generated, scored, seen};
 use crate::error::Result;
-use crate::index::Trie;
+use crate::index::{Allowed, Trie};
 use crate::metric::Place;
 use crate::policy::History;
 use crate::progress::Progress;
 
-use super::mask::Allowed;
 use super::rank::number;
 
 /// The place of one target, as an item and as a SID.

@@ -5,10 +5,10 @@
 use rand::{Rng, RngExt};
 
 use super::beam::{Beam, Leaf, Search, roots};
-use super::mask::{Allowed, Scope};
 use super::rank::number;
+use super::scope::Scope;
 use crate::error::Result;
-use crate::index::{Catalogue, Trie};
+use crate::index::{Allowed, Catalogue, Trie};
 use crate::policy::{Generate, History};
 use crate::progress::Progress;
 

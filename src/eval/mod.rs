@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) use report::Report;
 pub(crate) use split::{Case, Split, training};
 
-use crate::decode::{Allowed, Decode, Placed, Request, Source, Way, places};
+use crate::decode::{Decode, Placed, Request, Source, Way, places};
 use crate::error::{Error, Kind, Result};
-use crate::index::{Catalogue, Trie};
+use crate::index::{Allowed, Catalogue, Trie};
 use crate::metric::Place;
 use crate::policy::state::{Reader, Writer, damaged};
 use crate::policy::{History, Policy};

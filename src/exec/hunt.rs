@@ -1,9 +1,10 @@
 //! The search behind NEAR: candidates by an index or by comparing all, then what the predicate accepts of them.
 //!
-//! A predicate whose access path leaves few items is evaluated first, and their vectors alone are compared. Any other is
-//! asked of the candidates, the nearest first; more of them are fetched, with more effort, until enough are accepted.
-//! Where that does not come to an end the predicate refuses most items: it is evaluated on all, and what it accepts is
-//! compared exactly. So as many rows come back as were asked for whenever so many qualify.
+//! A predicate whose access path leaves few items is evaluated first. Any other is asked of the candidates, the nearest
+//! first; more of them are fetched, with more effort, until enough are accepted. Where that does not come to an end the
+//! predicate refuses most items, and is evaluated on all. So it is once the questions under it have cost as much as that
+//! would. What it accepts is remembered until the file changes: few items are compared exactly, of many the index finds
+//! the nearest. As many rows come back as were asked for whenever so many qualify.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,14 +14,15 @@ use sidql_storage::{GenerationNo, ItemNo, Space, embeddings};
 use super::filter::holds;
 use super::row::{Fetch, Known};
 use super::select::{self, Reading};
-use crate::cache::IndexSet;
 use crate::cache::held::Opened;
+use crate::cache::{Ground, IndexSet};
+use crate::count::counted;
 use crate::error::{Error, Result};
 use crate::index::sid::{Cells, Effort};
 use crate::index::vectors::{self, Delta, Nearest};
-use crate::index::{Look, product};
+use crate::index::{Accepted, Allowed, Look, product};
 use crate::plan::near::Near;
-use crate::plan::search::{Index, asks_score, is_narrow};
+use crate::plan::search::{FEW_ITEMS, Index, asks_score, is_narrow};
 use crate::plan::select::Select;
 use crate::quantize::Vectors;
 
@@ -33,6 +35,8 @@ const FIRST_LEAST: usize = 64;
 const GROWTH: usize = 4;
 /// … and at most: then the predicate is evaluated on all items.
 const MOST_ASKED: usize = 1 << 14;
+/// To evaluate a predicate on an item costs about as much as to compare so many vectors.
+const VECTORS_A_ROW: usize = 4;
 
 /// The neighbours, by what they were found, and why by that.
 type Found = (Nearest, &'static str, String);
@@ -49,7 +53,10 @@ pub(super) struct Hunt<'a> {
     /// The item that the query is the vector of.
     own: Option<ItemNo>,
     wanted: usize,
+    /// Vectors compared.
     scanned: usize,
+    /// Rows that the predicate was asked of.
+    asked: usize,
 }
 
 /// What is searched, made ready.
@@ -80,14 +87,38 @@ impl<'a> Hunt<'a> {
     ) -> Self {
         let mut unit = query.clone();
         product::normalise(&mut unit);
-        Hunt { reading, plan, near, query, unit, own, wanted, scanned: 0 }
+        Hunt { reading, plan, near, query, unit, own, wanted, scanned: 0, asked: 0 }
     }
 
     pub(super) fn run(mut self) -> Result<Found> {
-        if self.plan.filter.is_some() && is_narrow(self.plan) {
-            let (found, allowed) = self.of_allowed()?;
-            return Ok(self.end(found, "flat", format!("the filter leaves {allowed}")));
+        if self.plan.filter.is_none() || asks_score(self.plan) {
+            return self.unaided();
         }
+        let predicate = select::predicate(self.plan);
+        let Reading { cache, moment, .. } = self.reading;
+        let known = match cache.known(moment, &predicate) {
+            None if is_narrow(self.plan) => Some(self.accepted(&predicate)?),
+            known => known,
+        };
+        if let Some(accepted) = known {
+            return self.of_accepted(&accepted, &predicate);
+        }
+        let (engine, why) = self.engine()?;
+        let found = self.asked_up_to(&engine, MOST_ASKED)?;
+        let cost = self.scanned + VECTORS_A_ROW * self.asked;
+        let all = VECTORS_A_ROW * self.near.space.count as usize;
+        let Some(found) = found else {
+            let accepted = self.accepted(&predicate)?;
+            return self.of_accepted(&accepted, &predicate);
+        };
+        if cache.spent(moment, &predicate, cost) >= all && moment.is_some() {
+            self.accepted(&predicate)?;
+        }
+        Ok(self.end(found, engine.mode(), why))
+    }
+
+    /// The search where no predicate is, or one that asks the score and so cannot be evaluated before.
+    fn unaided(mut self) -> Result<Found> {
         let (engine, why) = self.engine()?;
         let found = if self.plan.filter.is_some() {
             self.asked_up_to(&engine, MOST_ASKED)?
@@ -108,10 +139,6 @@ impl<'a> Hunt<'a> {
                 "flat",
                 "the filter asks the score".into(),
             ));
-        }
-        if self.plan.filter.is_some() {
-            let (found, allowed) = self.of_allowed()?;
-            return Ok(self.end(found, "flat", format!("the filter leaves {allowed}")));
         }
         let own = usize::from(self.own.is_some());
         let found = self.ranked(&Engine::Flat, self.wanted.saturating_add(own), 1)?;
@@ -190,7 +217,7 @@ impl<'a> Hunt<'a> {
                     nprobe: effort.nprobe.saturating_mul(times),
                     rerank: effort.rerank.saturating_mul(times).max(count),
                 };
-                self.by_tree(index, effort, latent, count)?
+                self.by_tree(index, effort, latent, count, None)?
             }
             Engine::Built { opened, delta, look } => {
                 self.by_built(opened, delta, *look, count, times)?
@@ -200,26 +227,30 @@ impl<'a> Hunt<'a> {
         Ok(nearest.found)
     }
 
-    /// The candidates of the tree compared exactly, and the items that have no SID.
+    /// The candidates of the tree compared exactly, and the items that have no SID; of what is accepted alone.
     fn by_tree(
         &self,
         index: &IndexSet,
         effort: Effort,
         latent: &[f32],
         count: usize,
+        accepted: Option<(&Accepted, &Allowed)>,
     ) -> Result<Nearest> {
-        let Some(artefact) = &index.artefact else { return Ok(Nearest::default()) };
+        let Some(codewords) = index.codewords() else { return Ok(Nearest::default()) };
         let (catalogue, space) = (&index.catalogue, &self.near.space);
-        let codewords = (0..artefact.levels()).map(|level| artefact.stack().codebook(level));
-        let cells = Cells::new(&index.trie, codewords, artefact.latent_dim());
-        let found = cells.nearest(latent, effort, |_| true);
+        let all = Allowed::all(catalogue.len());
+        let allowed = accepted.map_or(&all, |(_, allowed)| allowed);
+        let found = Cells::new(&index.trie, codewords, allowed, latent).nearest(effort);
         let mut among: Vec<ItemNo> = found.iter().map(|at| catalogue.items[*at as usize]).collect();
         // A SID of the generation was made from a vector of the space, so that equal counts are the same items.
         if space.count != catalogue.len() as u64 {
             for block in embeddings::scan(self.reading.view, space, 0)? {
                 let block = block?;
                 let items = block.iter().map(|(item, _)| item);
-                among.extend(items.filter(|item| catalogue.position(*item).is_none()));
+                let bare = items.filter(|item| catalogue.position(*item).is_none());
+                among.extend(
+                    bare.filter(|item| accepted.is_none_or(|(set, _)| set.contains(*item))),
+                );
             }
         }
         among.sort_unstable();
@@ -279,6 +310,7 @@ impl<'a> Hunt<'a> {
                 let holds = if let Some(holds) = known.get(&item) {
                     *holds
                 } else {
+                    self.asked += 1;
                     let row = fetch.row(item, &Known { score, ..Known::default() })?;
                     *known.entry(item).or_insert(holds(filter, &row))
                 };
@@ -295,17 +327,69 @@ impl<'a> Hunt<'a> {
         Ok(None)
     }
 
-    /// The nearest of all items that the predicate accepts, compared exactly, and how many it accepts.
-    fn of_allowed(&mut self) -> Result<(Vec<(ItemNo, f32)>, String)> {
-        let mut allowed = select::numbers(self.reading, self.plan)?;
-        allowed.sort_unstable();
-        allowed.dedup();
-        let said = crate::count::counted(allowed.len(), "item");
-        allowed.retain(|item| Some(*item) != self.own);
+    /// What the predicate accepts, evaluated on all that its access path reaches.
+    fn accepted(&mut self, predicate: &str) -> Result<Arc<Accepted>> {
+        let (reading, plan) = (self.reading, self.plan);
+        reading.cache.accepted(reading.moment, predicate, || select::accepted(reading, plan))
+    }
+
+    /// The nearest of what the predicate accepts: few are compared exactly, of many the engine finds them.
+    fn of_accepted(mut self, accepted: &Accepted, predicate: &str) -> Result<Found> {
+        let left = counted(accepted.count(), "item");
+        if accepted.count() as u64 > FEW_ITEMS {
+            let (engine, why) = self.engine()?;
+            if let Some(found) = self.found_of(&engine, accepted, predicate)? {
+                let why = format!("{why}; the filter leaves {left}");
+                return Ok(self.end(found, engine.mode(), why));
+            }
+        }
+        let items: Vec<ItemNo> = accepted.iter().filter(|item| Some(*item) != self.own).collect();
         let (reading, space) = (self.reading, &self.near.space);
-        let nearest = exact(reading, space, &self.unit, self.wanted, Some(&allowed))?;
+        let nearest = exact(reading, space, &self.unit, self.wanted, Some(&items))?;
         self.scanned += nearest.scanned;
-        Ok((nearest.found, said))
+        Ok(self.end(nearest.found, "flat", format!("the filter leaves {left}")))
+    }
+
+    /// What an engine finds of the accepted items; nothing where they are better compared exactly.
+    fn found_of(
+        &mut self,
+        engine: &Engine,
+        accepted: &Accepted,
+        predicate: &str,
+    ) -> Result<Option<Vec<(ItemNo, f32)>>> {
+        let wanted = self.wanted.saturating_add(usize::from(self.own.is_some()));
+        match engine {
+            Engine::Flat => Ok(None),
+            Engine::Sid { index, effort, latent } => {
+                let reading = self.reading;
+                let ground = Ground::Index(Arc::clone(index));
+                let allowed = reading.cache.allowed(reading.moment, &ground, predicate, || {
+                    select::accepted(reading, self.plan)
+                })?;
+                let effort = Effort { wanted, rerank: effort.rerank.max(wanted), ..*effort };
+                let found =
+                    self.by_tree(index, effort, latent, wanted, Some((accepted, &allowed)))?;
+                self.scanned += found.scanned;
+                Ok((found.found.len() >= wanted.min(accepted.count())).then_some(found.found))
+            }
+            Engine::Built { .. } => {
+                // As many as hold what is wanted where the predicate has nothing to do with the vectors, and as far looked.
+                let share = (self.near.space.count as usize).div_ceil(accepted.count()).max(1);
+                let mut times = share;
+                loop {
+                    let count = wanted.saturating_mul(FIRST_EACH).saturating_mul(times);
+                    if count > MOST_ASKED {
+                        return Ok(None);
+                    }
+                    let mut found = self.ranked(engine, count, times)?;
+                    found.retain(|(item, _)| accepted.contains(*item));
+                    if found.len() >= wanted {
+                        return Ok(Some(found));
+                    }
+                    times = times.saturating_mul(GROWTH);
+                }
+            }
+        }
     }
 }
 

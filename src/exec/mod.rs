@@ -134,8 +134,11 @@ impl Context<'_> {
 
     /// What a SELECT reads from.
     pub(crate) fn reading(&self) -> Result<Reading<'_>> {
+        // What a transaction has changed, others do not see.
+        let snapshot = self.snapshot.as_ref().filter(|_| self.transaction.is_none());
         Ok(Reading {
             view: self.view()?,
+            moment: snapshot.and_then(Read::moment),
             cache: &self.engine.cache,
             progress: self.progress,
             runner: &self.engine.runner,

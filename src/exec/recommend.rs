@@ -10,9 +10,10 @@ use super::row::{Fetch, Known};
 use super::{Context, Outcome, select};
 use crate::cache::{Ground, Ready};
 use crate::count::grouped;
-use crate::decode::{self, Allowed, Hit, Request, Source, Trace, Variety};
+use crate::decode::{self, Hit, Request, Source, Trace, Variety};
 use crate::error::{Error, Result};
 use crate::format;
+use crate::index::Allowed;
 use crate::plan::recommend::{self as plan, History, Recommend};
 use crate::plan::select::Select;
 use crate::schema;
@@ -186,13 +187,9 @@ fn allowed(
 ) -> Result<Arc<Allowed>> {
     let catalogue = ground.catalogue();
     let Some(filter) = filter else { return Ok(Arc::new(Allowed::all(catalogue.len()))) };
-    // What a transaction has changed, others do not see.
-    let moment = context.snapshot.as_ref().filter(|_| context.transaction.is_none());
-    let moment = moment.and_then(sidql_storage::Read::moment);
-    context.engine.cache.allowed(moment, ground, &format!("{filter:?}"), || {
-        let numbers = select::numbers(context.reading()?, filter)?;
-        let positions = numbers.into_iter().filter_map(|number| catalogue.position(number));
-        Ok(Allowed::only(catalogue.len(), ground.trie(), positions))
+    let reading = context.reading()?;
+    reading.cache.allowed(reading.moment, ground, &select::predicate(filter), || {
+        select::accepted(reading, filter)
     })
 }
 

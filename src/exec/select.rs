@@ -9,6 +9,7 @@ use super::row::{Fetch, Known};
 use super::{codes, group, near, relation};
 use crate::cache::Cache;
 use crate::error::Result;
+use crate::index::Accepted;
 use crate::job::Runner;
 use crate::plan::expr::Expr;
 use crate::plan::relation::Relation;
@@ -24,6 +25,8 @@ const CHECK_EVERY: usize = 256;
 pub(crate) struct Reading<'a> {
     /// The snapshot or transaction.
     pub(crate) view: &'a dyn View,
+    /// The moment of the file that the snapshot shows; none in a transaction.
+    pub(crate) moment: Option<u64>,
     /// What is kept ready.
     pub(crate) cache: &'a Cache,
     /// Where an interruption shows.
@@ -206,6 +209,16 @@ fn in_order<'a>(view: &'a dyn View, generation: u32, fetch: Fetch<'a>) -> Result
 /// The numbers of the items that a predicate accepts.
 pub(crate) fn numbers(reading: Reading<'_>, select: &Select) -> Result<Vec<ItemNo>> {
     item_rows(reading, select)?.map(|row| row.map(|(number, _)| number)).collect()
+}
+
+/// The same as a set.
+pub(crate) fn accepted(reading: Reading<'_>, select: &Select) -> Result<Accepted> {
+    Ok(Accepted::of(numbers(reading, select)?))
+}
+
+/// What tells the path and the filter of a SELECT from those of another.
+pub(crate) fn predicate(select: &Select) -> String {
+    format!("{:?} {:?} {:?}", select.access, select.sources, select.filter)
 }
 
 fn order(rows: &mut [Row], keys: &[(Expr, bool)]) {

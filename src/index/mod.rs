@@ -5,6 +5,8 @@
 //! `REBUILD INDEX` make is of the others. A stored index says of which vectors it was built ([`crate::index::vectors`]
 //! reads what changed since), and is left aside where it cannot be read: it never keeps a question from its answer.
 
+mod accepted;
+mod allowed;
 mod catalogue;
 mod faiss;
 pub(crate) mod flat;
@@ -21,6 +23,8 @@ use sidql_storage::ItemNo;
 use crate::error::Result;
 use crate::options::Given;
 use crate::progress::{Checkpoint, Progress};
+pub(crate) use accepted::Accepted;
+pub(crate) use allowed::Allowed;
 pub(crate) use catalogue::Catalogue;
 pub use faiss::WITH_FAISS;
 pub(crate) use trie::Trie;

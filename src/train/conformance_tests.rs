@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::tests::{ITEMS, Slot, catalogue, content, histories, judge};
 use super::*;
-use crate::decode::{Allowed, Decode, Hit, Request, Source, Way, top};
+use crate::decode::{Decode, Hit, Request, Source, Way, top};
 use crate::device::of_tests;
+use crate::index::Allowed;
 use crate::kind::find;
 use crate::policy::{KINDS, Kind as PolicyKind, Material};
 use crate::progress::Unsaved;

@@ -143,13 +143,15 @@ impl Bench {
         )
     }
 
-    /// Turn and turn about, each time another one first.
+    /// Turn and turn about, each time another one first, and every other time in the opposite order: who always came
+    /// after the same one would find its pages warm.
     fn run(&self, report: &mut Report, what: &str, contenders: &mut [Contender<'_>]) -> Result {
         self.agree(contenders)?;
         let mut samples: Vec<Vec<u64>> = vec![Vec::new(); contenders.len()];
         for (turn, queries) in self.queries.chunks(TURN).enumerate() {
             for nth in 0..contenders.len() {
-                let at = (nth + turn) % contenders.len();
+                let nth = if turn % 2 == 0 { nth } else { contenders.len() - 1 - nth };
+                let at = (nth + turn / 2) % contenders.len();
                 for query in queries {
                     let started = Instant::now();
                     let count = (contenders[at].look)(query)?;

@@ -1,12 +1,11 @@
-//! Which items may be answered: the predicate of a statement, and for each user what is left of it.
+//! Which items may be answered: the predicate of a statement, as positions and as ranks of the SID tree.
 //!
 //! Items under a node are consecutive in SID order, so the number of allowed items under any node is the
-//! difference of two running counts: `Allowed` is computed once for a predicate and serves every user. What
-//! one user has seen is a handful of ranks; a `Scope` subtracts those that fall into the node's range.
+//! difference of two running counts: `Allowed` is computed once for a predicate and serves every question.
 
 use std::ops::Range;
 
-use crate::index::Trie;
+use super::Trie;
 
 /// The items that a predicate allows.
 #[derive(Clone, Debug)]
@@ -80,7 +79,7 @@ impl Allowed {
 
     /// Ranges of ranks that together hold every allowed item, each with about `limit` of them; no bucket is
     /// cut in two.
-    pub(super) fn cut(&self, trie: &Trie, limit: usize) -> Vec<Range<u32>> {
+    pub(crate) fn cut(&self, trie: &Trie, limit: usize) -> Vec<Range<u32>> {
         let mut cuts = Vec::new();
         let mut begin = 0;
         while begin < self.len {
@@ -104,53 +103,5 @@ impl Allowed {
 impl Filter {
     fn contains(&self, position: u32) -> bool {
         self.bits[position as usize / 64] >> (position % 64) & 1 == 1
-    }
-}
-
-/// What one user may be answered: the allowed items, less those already seen, within a range of ranks.
-#[derive(Clone, Debug)]
-pub(crate) struct Scope<'a> {
-    trie: &'a Trie,
-    allowed: &'a Allowed,
-    /// The ranks of allowed items that were seen, ascending.
-    seen: Vec<u32>,
-    ranks: Range<u32>,
-}
-
-impl<'a> Scope<'a> {
-    /// The scope of a user who has seen these positions.
-    pub(crate) fn new(trie: &'a Trie, allowed: &'a Allowed, seen: &[u32]) -> Self {
-        let mut seen: Vec<u32> =
-            seen.iter().filter(|at| allowed.contains(**at)).map(|at| trie.rank(*at)).collect();
-        seen.sort_unstable();
-        seen.dedup();
-        Scope { trie, allowed, seen, ranks: 0..trie.len() as u32 }
-    }
-
-    /// The part of the scope within a range of ranks.
-    pub(super) fn part(&self, ranks: Range<u32>) -> Self {
-        Scope { ranks, ..self.clone() }
-    }
-
-    /// The number of qualifying items under a node.
-    pub(crate) fn under(&self, node: u32) -> u32 {
-        let Range { start, end } = self.trie.items_under(node);
-        let ranks = start.max(self.ranks.start)..end.min(self.ranks.end);
-        if ranks.is_empty() {
-            return 0;
-        }
-        let first = self.seen.partition_point(|rank| *rank < ranks.start);
-        let seen = self.seen[first..].iter().take_while(|rank| **rank < ranks.end).count();
-        self.allowed.within(&ranks) - seen as u32
-    }
-
-    /// The qualifying positions under a node, in SID order.
-    pub(crate) fn items(&self, node: u32) -> impl Iterator<Item = u32> + '_ {
-        let Range { start, end } = self.trie.items_under(node);
-        let ranks = start.max(self.ranks.start)..end.min(self.ranks.end);
-        ranks
-            .filter(|rank| self.seen.binary_search(rank).is_err())
-            .map(|rank| self.trie.order()[rank as usize])
-            .filter(|position| self.allowed.contains(*position))
     }
 }
