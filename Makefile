@@ -13,6 +13,13 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Each crate is compiled once here; what incremental builds keep would only cost time and space.
 export CARGO_INCREMENTAL := 0
 
+# What only lints and docs need. A machine that checks once and is thrown away has little room: there it goes when they are
+# done, and nobody looks at line tables.
+LINT := $(TARGET)/lint
+ifeq ($(CI),true)
+export CARGO_PROFILE_DEV_DEBUG := none
+endif
+
 # Real weights that the tests run, from packages of PyPI and npm. Tests skip what is missing, and say so.
 MODELS := $(abspath $(TARGET))/models
 
@@ -29,9 +36,10 @@ demo: tools
 test: tools lint-tools models
 	$(CARGO) fmt --all --check
 	$(CARGO) test --quiet --locked -p sidql-tidy
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --locked -p sidql --lib --no-default-features -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --exclude sidql-bench --no-deps
+	$(CARGO) clippy --locked --target-dir "$(LINT)" --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --target-dir "$(LINT)" -p sidql --lib --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --target-dir "$(LINT)" --workspace --exclude sidql-bench --no-deps
+	[ "$$CI" != true ] || rm -rf "$(LINT)"
 	SIDQL_MODELS="$(MODELS)" $(CARGO) test --locked --workspace
 	$(MAKE) python
 
@@ -41,8 +49,9 @@ python: tools
 	  apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; } || { \
 	  echo "Python with venv is missing: apt-get install python3-venv" >&2; exit 1; }
 	[ -x "$(VENV)/bin/python" ] || python3 -m venv "$(VENV)"
-	CARGO_TARGET_DIR="$(abspath $(TARGET))" MATURIN_PEP517_ARGS="--locked --profile dev" \
-	  "$(VENV)/bin/pip" install --quiet --disable-pip-version-check "./bindings/python[test]"
+	mkdir -p "$(VENV)/tmp"
+	CARGO_TARGET_DIR="$(abspath $(TARGET))" MATURIN_PEP517_ARGS="--locked --profile dev" TMPDIR="$(VENV)/tmp" \
+	  "$(VENV)/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir --no-compile "./bindings/python[test]"
 	cd bindings/python && "$(VENV)/bin/python" -B -m pytest
 	cd bindings/python && "$(VENV)/bin/python" -m mypy --cache-dir "$(abspath $(TARGET))/mypy" -p sidql
 	cd bindings/python && "$(VENV)/bin/python" -m mypy --cache-dir "$(abspath $(TARGET))/mypy" tests examples

@@ -173,16 +173,20 @@ impl Shared {
     }
 }
 
-/// Reads one request.
+/// Reads one request. One that its client did not finish, because it was killed, is none.
 fn read(stream: &TcpStream) -> std::io::Result<Asked> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    reader.read_line(&mut line)?;
+    let mut next = |line: &mut String| match reader.read_line(line)? {
+        0 => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)),
+        _ => Ok(()),
+    };
+    next(&mut line)?;
     let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
     let (mut length, mut authorization) = (0, None);
     loop {
         line.clear();
-        reader.read_line(&mut line)?;
+        next(&mut line)?;
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().unwrap_or(0),

@@ -1,10 +1,14 @@
 """A small shop that most tests look at."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 import sidql
+
+# A shell starts what runs in its background with SIGINT ignored, and Python leaves that as it is.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ITEMS = [
     {
