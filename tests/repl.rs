@@ -304,7 +304,7 @@ fn ctrl_c_ends_the_statement_and_the_script() {
     assert!(killed.unwrap().success());
     let pressed = std::time::Instant::now();
     let status = child.wait().unwrap();
-    assert!(pressed.elapsed().as_secs() < 5, "cancelled after {:?}", pressed.elapsed());
+    assert!(pressed.elapsed().as_secs() < 15, "cancelled after {:?}", pressed.elapsed());
     assert_eq!(status.code(), Some(3));
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut out, &mut rest).unwrap();
