@@ -143,7 +143,7 @@ def test_vectors_come_in_from_memory(con: sidql.Connection, vectors: Any) -> Non
 
 def test_bad_vectors_are_refused_whole(con: sidql.Connection) -> None:
     con.insert("items", ROWS)
-    for ids, vectors, match in [
+    cases: list[tuple[list[Any], Any, str]] = [
         (["b1"], MATRIX, "1 ids and 3 vectors"),
         (["b1", "b2", "none"], MATRIX, "there is no item `none`"),
         (["b1", "b2", "b1"], MATRIX, "given twice"),
@@ -151,7 +151,8 @@ def test_bad_vectors_are_refused_whole(con: sidql.Connection) -> None:
         (["b1", "b2", "b3"], MATRIX * np.nan, "not finite|is NaN"),
         ([1.5], MATRIX[:1], "an id is a text or an int"),
         (["b1", "b2", "b3"], pa.array([1.0, 2.0, 3.0]), "FixedSizeList of float32"),
-    ]:
+    ]
+    for ids, vectors, match in cases:
         with pytest.raises(sidql.Error, match=match):
             con.insert_embeddings("theirs", ids, vectors)
     assert con.execute("SELECT name FROM spaces").fetchall() == []
