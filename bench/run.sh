@@ -1,7 +1,8 @@
 #!/bin/sh
 # bench/run.sh NAME [MACHINE]   runs a measurement and keeps what it says in bench/runs/<date>-<MACHINE>/
 #
-# NAME      a script of statements, NAME.sql, which runs in the folder of the data; or a program of sidql-bench
+# NAME      a script of statements, NAME.sql, which runs in the folder of the data; a program of sidql-bench; or a program
+#           of Python, python/NAME.py, which needs the module of bindings/python in PYTHON
 # MACHINE   in words that anybody may read; by itself the cores and the system
 #
 # In the environment: DATA, the folder of the data (../shared/data); NOTE, what a reader of the figures should
@@ -50,6 +51,13 @@ elif [ -f "bench/src/bin/$name.rs" ] || [ -d "bench/src/bin/$name" ]; then
   before=$(load)
   "$(built)/$name" --out "$work" >"$work/$name.txt"
   mv "$work/raw.tsv" "$work/$name.tsv"
+elif [ -f "bench/python/$name.py" ]; then
+  before=$(load)
+  "${PYTHON:?names no interpreter}" "bench/python/$name.py" --out "$work" >"$work/$name.txt"
+  mv "$work/raw.tsv" "$work/$name.tsv"
+elif [ -f "bench/$name.sh" ]; then
+  before=$(load)
+  "bench/$name.sh" '' arrow parquet cli >"$work/$name.txt"
 else
   echo "no measurement is called $name" >&2
   exit 2

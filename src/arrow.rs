@@ -13,7 +13,8 @@
 //! | nothing but null | `Null` |
 //!
 //! Values of several of these kinds in one column become their texts. The other way round every integer type is an
-//! int, lists of floats without a null are vectors, and dictionaries are what they stand for.
+//! int, lists of floats without a null are vectors, dictionaries are what they stand for, and
+//! timestamps ints of their unit.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use arrow_array::{
     StringArray, types,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer};
-use arrow_schema::{ArrowError, DataType, Field, Schema};
+use arrow_schema::{ArrowError, DataType, Field, Schema, TimeUnit};
 
 use crate::error::{Error, Kind, Result};
 use crate::value::{Row, Rows, Value};
@@ -90,9 +91,30 @@ impl From<ArrowError> for Error {
     }
 }
 
+/// A batch of columns whose kinds are known; without rows its schema tells their types.
+#[cfg(feature = "parquet")]
+pub(crate) fn batch(rows: &Rows, kinds: &[Column], schema: &Arc<Schema>) -> Result<RecordBatch> {
+    let columns = kinds.iter().enumerate().map(|(at, kind)| {
+        let values: Vec<&Value> = rows.rows.iter().map(|row| &row[at]).collect();
+        column(kind, &values)
+            .map_err(|error| error.context(format!("column `{}`", rows.columns[at])))
+    });
+    let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+    let schema = if schema.fields().is_empty() {
+        let fields = rows.columns.iter().zip(&columns);
+        let field =
+            |(name, array): (&String, &ArrayRef)| Field::new(name, array.data_type().clone(), true);
+        Arc::new(Schema::new(fields.map(field).collect::<Vec<_>>()))
+    } else {
+        Arc::clone(schema)
+    };
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+}
+
 /// What a column is made of.
 #[derive(Clone, Debug, PartialEq)]
-enum Column {
+pub(crate) enum Column {
     Null,
     Bool,
     Int,
@@ -104,8 +126,46 @@ enum Column {
     List(Box<Column>),
 }
 
+#[cfg(feature = "parquet")]
 impl Column {
-    fn of(values: &[&Value]) -> Column {
+    /// The kind with texts in the place of what nothing is known of.
+    pub(crate) fn known(self) -> Column {
+        match self {
+            Column::Null => Column::Text,
+            Column::List(kind) => Column::List(Box::new(kind.known())),
+            kind => kind,
+        }
+    }
+
+    /// Whether a column of this kind holds the values of one of another.
+    pub(crate) fn holds(&self, other: &Column) -> bool {
+        match (self, other) {
+            (Column::List(one), Column::List(other)) => one.holds(other),
+            (Column::Text, _) => true,
+            (one, other) => one.clone().join(other.clone()) == *one,
+        }
+    }
+}
+
+#[cfg(feature = "parquet")]
+impl std::fmt::Display for Column {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Column::Null => f.write_str("nothing"),
+            Column::Bool => f.write_str("bools"),
+            Column::Int => f.write_str("ints"),
+            Column::Float => f.write_str("floats"),
+            Column::Text => f.write_str("texts"),
+            Column::Bytes => f.write_str("bytes"),
+            Column::Vector(Some(len)) => write!(f, "vectors of {len} components"),
+            Column::Vector(None) => f.write_str("vectors"),
+            Column::List(kind) => write!(f, "lists of {kind}"),
+        }
+    }
+}
+
+impl Column {
+    pub(crate) fn of(values: &[&Value]) -> Column {
         values.iter().map(|value| Column::of_one(value)).fold(Column::Null, Column::join)
     }
 
@@ -260,6 +320,13 @@ fn values(array: &dyn Array) -> Result<Vec<Value>> {
         DataType::LargeList(_) => members(array.as_list::<i64>().iter())?,
         DataType::FixedSizeList(..) => members(array.as_fixed_size_list().iter())?,
         DataType::Dictionary(..) => of_dictionary(array)?,
+        // In the unit that they have: sidql has no times of its own.
+        DataType::Timestamp(unit, _) => match unit {
+            TimeUnit::Second => numbers::<types::TimestampSecondType, i64>(array),
+            TimeUnit::Millisecond => numbers::<types::TimestampMillisecondType, i64>(array),
+            TimeUnit::Microsecond => numbers::<types::TimestampMicrosecondType, i64>(array),
+            TimeUnit::Nanosecond => numbers::<types::TimestampNanosecondType, i64>(array),
+        },
         other => return Err(foreign(other)),
     })
 }

@@ -54,7 +54,9 @@ impl Database {
             options: OpenOptions { create: true, ..OpenOptions::default() },
             file_access: true,
             device: None,
-            vector_bytes: BUDGET,
+            cache_bytes: None,
+            vector_bytes: None,
+            memory_bytes: None,
         }
     }
 
@@ -135,6 +137,24 @@ impl Database {
         self.session().insert_arrow(relation, batch)
     }
 
+    /// Puts vectors that were made elsewhere into an embedding space: one for each id, of as many components each, behind
+    /// each other in one slice. See [`Session::insert_embeddings`].
+    ///
+    /// ```
+    /// let db = sidql::Database::open_in_memory()?;
+    /// db.execute("INSERT INTO items {id: 'b1'}, {id: 'b2'}", ())?;
+    /// db.insert_embeddings("theirs", &["b1", "b2"], &[1.0, 0.0, 0.6, 0.8])?;
+    /// let near = db.query("SELECT id FROM items NEAR 'b1' IN theirs LIMIT 1", ())?;
+    /// assert_eq!(near.get(0, "id"), Some(&"b2".into()));
+    /// # Ok::<(), sidql::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Session::insert_embeddings`].
+    pub fn insert_embeddings(&self, space: &str, ids: &[&str], vectors: &[f32]) -> Result<Outcome> {
+        self.session().insert_embeddings(space, ids, vectors)
+    }
+
     /// The items that a policy recommends to a user, with their scores, the best first.
     ///
     /// ```no_run
@@ -202,13 +222,18 @@ fn sweep(store: &Store) -> Result<()> {
     Ok(write.commit()?)
 }
 
+/// Pages of the file take no more than this of a budget: beyond it, vectors gain more.
+const MOST_PAGES: u64 = 1 << 30;
+
 /// How to open a [`Database`].
 #[derive(Clone, Debug)]
 pub struct Builder {
     options: OpenOptions,
     file_access: bool,
     device: Option<String>,
-    vector_bytes: u64,
+    cache_bytes: Option<usize>,
+    vector_bytes: Option<u64>,
+    memory_bytes: Option<u64>,
 }
 
 impl Builder {
@@ -230,16 +255,30 @@ impl Builder {
         self
     }
 
-    /// Bytes of the file that are kept in memory.
+    /// One budget for what is kept in memory so that it need not be read again: pages of the file, and vectors with their
+    /// indexes. A quarter, at most 1 GiB, goes to pages unless [`Builder::cache_bytes`] says otherwise; the rest to
+    /// vectors, unless [`Builder::vector_bytes`] says less. Not counted are SID trees (62 bytes an item), policies and
+    /// models that have been used, and what a statement or job needs while it runs.
+    ///
+    /// ```
+    /// let db = sidql::Database::builder().memory_bytes(256 << 20).open_in_memory()?;
+    /// # Ok::<(), sidql::Error>(())
+    /// ```
+    pub fn memory_bytes(mut self, bytes: u64) -> Self {
+        self.memory_bytes = Some(bytes);
+        self
+    }
+
+    /// Bytes of the file that are kept in memory; 256 MiB by itself.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
-        self.options.cache_bytes = bytes;
+        self.cache_bytes = Some(bytes);
         self
     }
 
     /// Bytes of vectors and of vector indexes that are held in memory, so that NEAR need not read them again; 2 GiB by
     /// itself. Spaces that are larger are read from the file for each question.
     pub fn vector_bytes(mut self, bytes: u64) -> Self {
-        self.vector_bytes = bytes;
+        self.vector_bytes = Some(bytes);
         self
     }
 
@@ -254,7 +293,8 @@ impl Builder {
     /// # Errors
     /// Memory is exhausted.
     pub fn open_in_memory(self) -> Result<Database> {
-        self.over(Store::in_memory()?)
+        let (_, vectors) = self.shares()?;
+        self.over(Store::in_memory()?, vectors)
     }
 
     /// Opens the file.
@@ -263,13 +303,31 @@ impl Builder {
     /// As [`Database::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Database> {
         let path = path.as_ref();
-        let store = Store::open(path, &self.options)
+        let (pages, vectors) = self.shares()?;
+        let options = OpenOptions { cache_bytes: pages, ..self.options.clone() };
+        let store = Store::open(path, &options)
             .map_err(|error| Error::from(error).context(path.display()))?;
-        self.over(store)
+        self.over(store, vectors)
     }
 
-    fn over(self, store: Store) -> Result<Database> {
-        let cache = Arc::new(Cache::holding(self.vector_bytes));
+    /// The bytes for pages of the file and for vectors.
+    fn shares(&self) -> Result<(usize, u64)> {
+        let Some(budget) = self.memory_bytes else {
+            let pages = self.cache_bytes.unwrap_or(self.options.cache_bytes);
+            return Ok((pages, self.vector_bytes.unwrap_or(BUDGET)));
+        };
+        let quarter = (budget / 4).min(MOST_PAGES) as usize;
+        let pages = self.cache_bytes.unwrap_or(quarter);
+        let left = budget.checked_sub(pages as u64).ok_or_else(|| {
+            let message =
+                format!("{pages} bytes of cache are more than the {budget} bytes of memory in all");
+            Error::input("bad-option", message).help("raise memory_bytes, or lower cache_bytes")
+        })?;
+        Ok((pages, self.vector_bytes.unwrap_or(left).min(left)))
+    }
+
+    fn over(self, store: Store, vector_bytes: u64) -> Result<Database> {
+        let cache = Arc::new(Cache::holding(vector_bytes));
         if let Some(device) = &self.device {
             crate::device::choose(device)?;
             cache.run_on(device);
@@ -281,5 +339,26 @@ impl Builder {
         let runner = Runner::new(store.clone(), Arc::clone(&cache));
         let file_access = self.file_access;
         Ok(Database { engine: Arc::new(Engine { store, cache, runner, file_access }) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn one_budget_is_shared_out() {
+        let of = |builder: Builder| builder.shares().unwrap();
+        let builder = Database::builder;
+        assert_eq!(of(builder()).1, BUDGET);
+        assert_eq!(of(builder().memory_bytes(400)), (100, 300));
+        assert_eq!(of(builder().memory_bytes(400).cache_bytes(300)), (300, 100));
+        assert_eq!(of(builder().memory_bytes(400).vector_bytes(50)), (100, 50));
+        assert_eq!(of(builder().memory_bytes(400).vector_bytes(5000)), (100, 300));
+        assert_eq!(of(builder().memory_bytes(16 << 30)).0, 1 << 30);
+        let error = builder().memory_bytes(400).cache_bytes(500).open_in_memory().err().unwrap();
+        assert_eq!(error.code(), "bad-option");
     }
 }

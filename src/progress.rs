@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// A handle on one piece of running work, shared by the work and by whoever watches it.
@@ -18,8 +20,11 @@ pub(crate) struct Progress {
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
+    detach: AtomicBool,
     done: AtomicU64,
     total: AtomicU64,
+    /// Steps of all stages.
+    steps: AtomicU64,
     stage: Mutex<Stage>,
 }
 
@@ -28,6 +33,61 @@ struct Stage {
     name: String,
     started: Option<Instant>,
     notes: Vec<(String, f64)>,
+    curves: Curves,
+}
+
+/// Points of a curve that are kept: when there are more, every other one goes.
+const POINTS: usize = 256;
+
+/// What the figures of long work were on its way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Curves {
+    /// Steps done, those of earlier stages with them.
+    pub(crate) steps: u64,
+    /// One for each figure.
+    pub(crate) curves: Vec<Curve>,
+}
+
+/// What one figure was on its way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Curve {
+    /// The name of the figure, for example `loss`.
+    pub(crate) figure: String,
+    /// The steps done then, and the figure.
+    pub(crate) points: Vec<(u64, f64)>,
+    /// One in so many notes is kept.
+    stride: u64,
+    /// How many notes there were.
+    noted: u64,
+}
+
+impl Curves {
+    fn add(&mut self, step: u64, figure: &str, value: f64) {
+        let at = self.curves.iter().position(|curve| curve.figure == figure);
+        let at = at.unwrap_or_else(|| {
+            self.curves.push(Curve { figure: figure.to_owned(), stride: 1, ..Curve::default() });
+            self.curves.len() - 1
+        });
+        self.curves[at].add(step, value);
+    }
+}
+
+impl Curve {
+    fn add(&mut self, step: u64, value: f64) {
+        // JSON has no word for what is not finite, and no picture shows it.
+        if value.is_finite() && self.noted.is_multiple_of(self.stride) {
+            self.points.push((step, value));
+        }
+        self.noted += 1;
+        if self.points.len() > POINTS {
+            self.stride *= 2;
+            let mut at = 0;
+            self.points.retain(|_| {
+                at += 1;
+                at % 2 == 1
+            });
+        }
+    }
 }
 
 /// What a watcher sees at one moment.
@@ -63,6 +123,7 @@ impl Progress {
 
     /// Counts `steps` more as done.
     pub(crate) fn advance(&self, steps: u64) {
+        self.shared.steps.fetch_add(steps, Ordering::Relaxed);
         self.shared.done.fetch_add(steps, Ordering::Relaxed);
     }
 
@@ -73,6 +134,29 @@ impl Progress {
             Some((_, slot)) => *slot = figure,
             None => stage.notes.push((name.to_owned(), figure)),
         }
+        stage.curves.add(self.shared.steps.load(Ordering::Relaxed), name, figure);
+    }
+
+    /// The figures so far.
+    pub(crate) fn curves(&self) -> Curves {
+        let steps = self.shared.steps.load(Ordering::Relaxed);
+        Curves { steps, ..self.lock().curves.clone() }
+    }
+
+    /// Goes on with the figures of work that was stopped `done` steps into a stage. It will count these steps again.
+    pub(crate) fn go_on(&self, curves: Curves, done: u64) {
+        self.shared.steps.store(curves.steps.saturating_sub(done), Ordering::Relaxed);
+        self.lock().curves = curves;
+    }
+
+    /// Asks whoever waits for the work to wait no longer.
+    pub(crate) fn detach(&self) {
+        self.shared.detach.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody shall wait for the work any longer.
+    pub(crate) fn detached(&self) -> bool {
+        self.shared.detach.load(Ordering::Relaxed)
     }
 
     /// Fails with a cancelled error once a stop was requested. Call it at least ten times a second.
@@ -135,5 +219,45 @@ impl Checkpoint for Unsaved {
 
     fn due(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_curve_keeps_its_shape_in_few_points() {
+        let progress = Progress::silent();
+        progress.stage("epoch 1", 10_000);
+        for step in 0..10_000 {
+            progress.advance(1);
+            progress.note("loss", f64::from(step));
+        }
+        progress.note("loss", f64::NAN);
+        let curves = progress.curves();
+        assert_eq!(curves.steps, 10_000);
+        let [loss] = curves.curves.as_slice() else { panic!("one figure: {curves:?}") };
+        assert!((POINTS / 2..=POINTS).contains(&loss.points.len()), "{}", loss.points.len());
+        assert_eq!(loss.points[0], (1, 0.0));
+        let gaps: Vec<u64> = loss.points.windows(2).map(|two| two[1].0 - two[0].0).collect();
+        assert!(gaps.iter().all(|gap| *gap == gaps[0]), "{gaps:?}");
+        assert!(loss.points.iter().all(|(step, value)| *value == *step as f64 - 1.0));
+    }
+
+    #[test]
+    fn work_that_goes_on_counts_no_step_twice() {
+        let first = Progress::silent();
+        first.advance(30);
+        first.stage("epoch 2", 20);
+        first.advance(7);
+        first.note("loss", 2.0);
+        let second = Progress::silent();
+        second.go_on(first.curves(), 7);
+        second.stage("epoch 2", 20);
+        second.advance(7);
+        second.advance(1);
+        second.note("loss", 1.0);
+        assert_eq!(second.curves().curves[0].points, [(37, 2.0), (38, 1.0)]);
     }
 }

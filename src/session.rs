@@ -38,6 +38,12 @@ impl Interrupt {
     pub fn interrupt(&self) {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).stop();
     }
+
+    /// Asks the running statement to wait no longer for its job, which goes on in the background: the statement then
+    /// gives [`Outcome::Started`]. Does nothing when it waits for none.
+    pub fn detach(&self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).detach();
+    }
 }
 
 impl Session {
@@ -99,6 +105,29 @@ impl Session {
         self.insert(relation, Rows::from_arrow(batch)?)
     }
 
+    /// Puts vectors that were made elsewhere into an embedding space, as COPY embeddings does: all of them or none. The space
+    /// is made where there is none; items that had a vector there get the new one. `vectors` has those of all ids behind
+    /// each other, as many components each.
+    ///
+    /// # Errors
+    /// An id is of no item or given twice, the length of a vector is not that of the space, a component is not finite, or
+    /// ENRICH makes the space.
+    pub fn insert_embeddings(
+        &mut self,
+        space: &str,
+        ids: &[&str],
+        vectors: &[f32],
+    ) -> Result<Outcome> {
+        crate::plan::define::check_name(space, "space")?;
+        if self.pinned.is_some() || self.engine.store.is_read_only() {
+            return Err(Error::input("read-only", "the database is open for reading only"));
+        }
+        let progress = self.begin();
+        self.carry_out("", None, true, &progress, |context| {
+            exec::embeddings(context, space, ids, vectors)
+        })
+    }
+
     /// Runs a statement that was prepared, with the settings and in the transaction of this session.
     ///
     /// # Errors
@@ -135,9 +164,15 @@ impl Session {
         params: &Params,
         work: impl FnOnce(&mut Context<'_>, Plan) -> Result<T>,
     ) -> Result<T> {
+        let progress = self.begin();
+        self.plan_and(text, tree, params, &progress, work).map_err(|error| error.with_report(text))
+    }
+
+    /// Where an interruption of the next statement shows.
+    fn begin(&self) -> Progress {
         let progress = Progress::default();
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = progress.clone();
-        self.plan_and(text, tree, params, &progress, work).map_err(|error| error.with_report(text))
+        progress
     }
 
     fn plan_and<T>(
@@ -163,6 +198,18 @@ impl Session {
         let plan = plan::plan(&Catalog::new(view, words, &self.settings, params), tree)?;
         self.permit(&plan)?;
         let changes = plan.writes();
+        self.carry_out(text, snapshot, changes, progress, |context| work(context, plan))
+    }
+
+    /// Runs work of a statement; a change that fails takes the whole transaction back.
+    fn carry_out<T>(
+        &mut self,
+        text: &str,
+        snapshot: Option<Read>,
+        changes: bool,
+        progress: &Progress,
+        work: impl FnOnce(&mut Context<'_>) -> Result<T>,
+    ) -> Result<T> {
         let mut context = Context {
             engine: &self.engine,
             settings: &mut self.settings,
@@ -172,7 +219,7 @@ impl Session {
             observer: &mut self.observer,
             text: text.trim().trim_end_matches(';').trim_end(),
         };
-        let outcome = work(&mut context, plan);
+        let outcome = work(&mut context);
         // A change that failed half-way cannot be told from one that did not happen.
         let refused = outcome.as_ref().is_err_and(|error| error.code() == "in-transaction");
         if outcome.is_err() && changes && !refused && self.transaction.take().is_some() {
@@ -219,7 +266,7 @@ impl Session {
 
     /// What could stand at the cursor, a byte offset into the text.
     pub fn complete(&self, text: &str, cursor: usize) -> Completion {
-        let names = |view: &dyn View| complete::complete(view, text, cursor);
+        let names = |view: &dyn View| complete::complete(view, &self.engine.cache, text, cursor);
         match &self.transaction {
             Some(write) => names(write),
             None => match self.engine.store.read() {

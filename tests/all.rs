@@ -19,3 +19,5 @@ mod rows;
 mod scripts;
 mod service;
 mod support;
+#[cfg(target_os = "linux")]
+mod terminal;

@@ -21,6 +21,7 @@ fn signatures_stay() {
     let _: fn(&Database, &str, ()) -> Result<Outcome> = Database::execute;
     let _: fn(&Database, &str, ()) -> Result<Rows> = Database::query;
     let _: fn(&Database, &str, Rows) -> Result<Outcome> = Database::insert;
+    let _: fn(&Database, &str, &[&str], &[f32]) -> Result<Outcome> = Database::insert_embeddings;
     let _: fn(&Database, &str) -> Result<Statement> = Database::prepare;
     let _: fn(&Database) -> Result<Transaction> = Database::begin;
     let _: fn(&Database) -> Result<Snapshot> = Database::snapshot;
@@ -32,6 +33,8 @@ fn signatures_stay() {
     let _: fn(Builder, bool) -> Builder = Builder::read_only;
     let _: fn(Builder, bool) -> Builder = Builder::create;
     let _: fn(Builder, usize) -> Builder = Builder::cache_bytes;
+    let _: fn(Builder, u64) -> Builder = Builder::vector_bytes;
+    let _: fn(Builder, u64) -> Builder = Builder::memory_bytes;
     let _: fn(Builder, bool) -> Builder = Builder::file_access;
     let _: fn(Builder, &'static str) -> Builder = Builder::device;
     let _: fn(Builder, &'static str) -> Result<Database> = Builder::open;
@@ -53,6 +56,7 @@ fn signatures_stay() {
     let _: fn(&Session) -> Interrupt = Session::interrupt_handle;
     let _: fn(&Session) -> bool = Session::in_transaction;
     let _: fn(&Interrupt) = Interrupt::interrupt;
+    let _: fn(&Interrupt) = Interrupt::detach;
     let _: fn(&JobHandle) -> u64 = JobHandle::number;
     let _: fn(&JobHandle) -> Progress = JobHandle::snapshot;
     let _: fn(&JobHandle) -> Result<String> = JobHandle::wait;

@@ -73,7 +73,7 @@ fn create(db: &Database, endpoint: &Endpoint, options: &str) {
 /// What a statement says.
 fn say(db: &Database, statement: &str) -> String {
     match run(db, statement) {
-        Outcome::Done { message } => message,
+        Outcome::Done { message, .. } => message,
         other => panic!("{other:?}"),
     }
 }
@@ -229,7 +229,9 @@ impl Told for Outcome {
     /// The end of a sentence.
     fn to_string_for_test(&self) -> String {
         match self {
-            Outcome::Done { message } => message.rsplit(", ").next().unwrap_or_default().to_owned(),
+            Outcome::Done { message, .. } => {
+                message.rsplit(", ").next().unwrap_or_default().to_owned()
+            }
             other => format!("{other:?}"),
         }
     }

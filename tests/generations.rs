@@ -11,7 +11,7 @@ use crate::support::toy::{coded, rows, run};
 /// What a statement says.
 fn say(db: &Database, statement: &str) -> String {
     match run(db, statement) {
-        Outcome::Done { message } => message,
+        Outcome::Done { message, .. } => message,
         other => panic!("{statement}: {other:?}"),
     }
 }
@@ -227,7 +227,7 @@ fn consistent(db: &Database, model: &BTreeMap<String, String>) {
         assert_eq!(listed.rows[0][0].as_i64(), Some(count as i64));
     }
     assert_eq!(tree.count(&[]), ids.len());
-    let Outcome::Done { message } = run(db, "VERIFY") else { panic!("VERIFY found problems") };
+    let Outcome::Done { message, .. } = run(db, "VERIFY") else { panic!("VERIFY found problems") };
     assert!(message.contains("no problem"), "{message}");
 }
 

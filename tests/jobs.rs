@@ -23,7 +23,7 @@ fn a_job_in_the_background_is_cancelled_within_a_second_and_resumed() {
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     let state = rows(&db, &format!("SELECT state FROM jobs WHERE job = {job}"));
     assert_eq!(state.rows[0][0], "cancelled".into());
-    let Outcome::Done { message } = run(&db, &format!("RESUME JOB {job}")) else { panic!() };
+    let Outcome::Done { message, .. } = run(&db, &format!("RESUME JOB {job}")) else { panic!() };
     assert!(message.contains("100 epochs"), "{message}");
 }
 
@@ -158,7 +158,9 @@ fn jobs(db: &Database) -> i64 {
 
 fn sound(db: &Database) {
     let outcome = run(db, "VERIFY");
-    let Outcome::Done { message } = &outcome else { panic!("VERIFY found problems: {outcome:?}") };
+    let Outcome::Done { message, .. } = &outcome else {
+        panic!("VERIFY found problems: {outcome:?}")
+    };
     assert!(message.contains("no problem"), "{message}");
 }
 

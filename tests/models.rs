@@ -15,7 +15,7 @@ const ASKED: usize = 1;
 
 fn say(db: &Database, statement: &str) -> String {
     match run(db, statement) {
-        Outcome::Done { message } => message,
+        Outcome::Done { message, .. } => message,
         other => panic!("{other:?}"),
     }
 }

@@ -16,7 +16,7 @@ fn rows_are_inserted_as_a_statement_does() {
     let db = Database::open_in_memory().unwrap();
     assert_eq!(
         db.insert("items", items()).unwrap(),
-        sidql::Outcome::Done { message: "2 items".into() }
+        sidql::Outcome::Done { message: "2 items".into(), changed: Some(2) }
     );
     let found = db.query("SELECT id, title, price, tags FROM items ORDER BY id", ()).unwrap();
     assert_eq!(found.rows[1], items().rows[0]);

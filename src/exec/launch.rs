@@ -30,17 +30,24 @@ pub(crate) fn enrich(context: &mut Context<'_>, enrich: Enrich) -> Result<Outcom
     launch(context, &spec, enrich.background)
 }
 
-/// Waits for a job; an interruption of the statement cancels it.
+/// Waits for a job; an interruption of the statement cancels it, unless the wait alone shall end.
 pub(crate) fn wait(context: &mut Context<'_>, handle: &JobHandle) -> Result<Outcome> {
     loop {
         if context.progress.stopping() {
             handle.cancel();
         }
         match handle.wait_for(TICK) {
+            None if context.progress.detached() => {
+                tell(context.observer, handle, true);
+                return Ok(Outcome::Started { job: handle.number() });
+            }
             None => tell(context.observer, handle, false),
             Some(end) => {
                 tell(context.observer, handle, true);
-                return end.map(|answer| outcome(&answer));
+                return end.map(|answer| outcome(&answer)).map_err(|error| {
+                    let again = format!("RESUME JOB {}; goes on with it", handle.number());
+                    if error.is_cancelled() { error.help(again) } else { error }
+                });
             }
         }
     }
@@ -49,7 +56,7 @@ pub(crate) fn wait(context: &mut Context<'_>, handle: &JobHandle) -> Result<Outc
 /// What a job said, as the outcome of a statement.
 pub(crate) fn outcome(answer: &Answer) -> Outcome {
     if answer.columns.is_empty() {
-        return Outcome::say(answer.message.as_str());
+        return Outcome::Done { message: answer.message.clone(), changed: answer.changed };
     }
     let mut rows = Rows::new(answer.columns.iter().map(String::as_str));
     for row in &answer.rows {

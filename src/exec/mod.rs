@@ -49,6 +49,8 @@ pub enum Outcome {
     Done {
         /// The sentence.
         message: String,
+        /// How many rows were inserted, updated or deleted; none where a statement does something else.
+        changed: Option<u64>,
     },
     /// A job that goes on in the background.
     Started {
@@ -71,7 +73,12 @@ impl Outcome {
 
     /// A sentence.
     pub(crate) fn say(message: impl Into<String>) -> Outcome {
-        Outcome::Done { message: message.into() }
+        Outcome::Done { message: message.into(), changed: None }
+    }
+
+    /// A sentence about rows that were changed.
+    pub(crate) fn changed(rows: usize, message: impl Into<String>) -> Outcome {
+        Outcome::Done { message: message.into(), changed: Some(rows as u64) }
     }
 }
 
@@ -83,7 +90,7 @@ pub struct JobProgress {
     pub job: u64,
     /// The statement that asked for it.
     pub statement: String,
-    /// Whether it has ended.
+    /// Whether it has ended, or is waited for no longer.
     pub finished: bool,
     /// How far it is.
     pub snapshot: Snapshot,
@@ -208,6 +215,20 @@ pub(crate) fn execute(context: &mut Context<'_>, plan: Plan) -> Result<Outcome> 
         Plan::Commit => upkeep::commit(context),
         Plan::Rollback => upkeep::rollback(context),
     }
+}
+
+/// Puts vectors that a program gives into a space.
+pub(crate) fn embeddings(
+    context: &mut Context<'_>,
+    space: &str,
+    ids: &[&str],
+    vectors: &[f32],
+) -> Result<Outcome> {
+    let (cache, progress) = (Arc::clone(&context.engine.cache), context.progress.clone());
+    let insert = crate::job::import::embeddings::insert;
+    let (message, rows) =
+        context.change(|write| insert(write, &cache, &progress, space, ids, vectors))?;
+    Ok(Outcome::changed(rows as usize, message))
 }
 
 /// Runs a plan and hands over its rows one by one; those of a SELECT as they are found. Tells their columns first.

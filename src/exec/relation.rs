@@ -12,6 +12,7 @@ use super::select::Reading;
 use crate::clock::format_ms;
 use crate::derive::drift::health_of;
 use crate::error::Result;
+use crate::job::queue;
 use crate::plan::relation::Relation;
 use crate::plan::scope::Source;
 use crate::quantize::health::{Health, Level};
@@ -46,6 +47,7 @@ pub(crate) fn whole(reading: Reading<'_>, relation: Relation) -> Result<Vec<Row>
         Relation::Indexes => index_rows(view),
         Relation::Models => model_rows(view),
         Relation::Jobs => job_rows(reading),
+        Relation::Curves => curve_rows(reading),
         Relation::Evaluations => evaluation_rows(view),
     }
 }
@@ -268,6 +270,28 @@ fn job_rows(reading: Reading<'_>) -> Result<Vec<Row>> {
         ]
     };
     Ok(jobs::all(reading.view)?.into_iter().map(row).collect())
+}
+
+/// The curves as the file has them, and those of the jobs that run in this process up to now.
+fn curve_rows(reading: Reading<'_>) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for job in jobs::all(reading.view)? {
+        let curves = match reading.runner.handle(job.number) {
+            Some(handle) => handle.progress().curves(),
+            None => queue::curves(&job),
+        };
+        for curve in &curves.curves {
+            rows.extend(curve.points.iter().map(|(step, value)| {
+                vec![
+                    job.number.into(),
+                    curve.figure.as_str().into(),
+                    (*step).into(),
+                    (*value).into(),
+                ]
+            }));
+        }
+    }
+    Ok(rows)
 }
 
 fn evaluation_rows(view: &dyn View) -> Result<Vec<Row>> {

@@ -13,25 +13,40 @@ use crate::derive;
 use crate::error::{Error, Result};
 use crate::plan::relation::Relation;
 use crate::plan::write::{Delete, Insert, NewInteraction, NewItem, Update};
+use crate::progress::Progress;
 use crate::value::Row;
+
+/// Rows between two looks at whether the statement was interrupted.
+const CHECK_EVERY: usize = 256;
 
 /// Runs an INSERT.
 pub(crate) fn insert(context: &mut Context<'_>, insert: Insert) -> Result<Outcome> {
     let cache = std::sync::Arc::clone(&context.engine.cache);
+    let progress = context.progress.clone();
     match insert {
         Insert::Items { new_fields, rows } => context.change(|write| {
             for field in &new_fields {
                 fields::add(write, &field.name, field.kind)?;
             }
-            insert_items(write, &cache, rows)
+            insert_items(write, &cache, &progress, rows)
         }),
-        Insert::Interactions(rows) => context.change(|write| insert_interactions(write, &rows)),
+        Insert::Interactions(rows) => {
+            context.change(|write| insert_interactions(write, &progress, &rows))
+        }
     }
 }
 
-fn insert_items(write: &Write, cache: &Cache, rows: Vec<NewItem>) -> Result<Outcome> {
+fn insert_items(
+    write: &Write,
+    cache: &Cache,
+    progress: &Progress,
+    rows: Vec<NewItem>,
+) -> Result<Outcome> {
     let mut numbers = Vec::with_capacity(rows.len());
     for row in rows {
+        if numbers.len() % CHECK_EVERY == 0 {
+            progress.check()?;
+        }
         if items::number(write, &row.id)?.is_some() {
             let message = format!("item `{}` exists already", row.id);
             return Err(Error::input("duplicate-id", message)
@@ -39,7 +54,13 @@ fn insert_items(write: &Write, cache: &Cache, rows: Vec<NewItem>) -> Result<Outc
         }
         numbers.push(items::insert(write, &Item { id: row.id, fields: row.fields })?);
     }
-    let remedies = derive::refresh(write, cache, &numbers)?;
+    let mut remedies: Vec<String> = Vec::new();
+    for batch in numbers.chunks(derive::BATCH) {
+        progress.check()?;
+        remedies.extend(derive::refresh(write, cache, batch)?);
+    }
+    remedies.sort();
+    remedies.dedup();
     let mut message = match numbers.as_slice() {
         [one] => match sid_of(write, *one)? {
             Some(sid) => format!("1 item, sid {sid}"),
@@ -51,7 +72,7 @@ fn insert_items(write: &Write, cache: &Cache, rows: Vec<NewItem>) -> Result<Outc
         message += &format!("; not encoded everywhere before {};", remedies.join("; "));
     }
     message += &far_out(write, cache, &numbers)?;
-    Ok(Outcome::say(message))
+    Ok(Outcome::changed(numbers.len(), message))
 }
 
 /// Tells of items that a published codebook was not made for.
@@ -74,9 +95,16 @@ fn sid_of(write: &Write, item: ItemNo) -> Result<Option<sidql_storage::Sid>> {
     }
 }
 
-fn insert_interactions(write: &Write, rows: &[NewInteraction]) -> Result<Outcome> {
+fn insert_interactions(
+    write: &Write,
+    progress: &Progress,
+    rows: &[NewInteraction],
+) -> Result<Outcome> {
     let mut by_user: HashMap<UserNo, Vec<Interaction>> = HashMap::new();
-    for row in rows {
+    for (at, row) in rows.iter().enumerate() {
+        if at % CHECK_EVERY == 0 {
+            progress.check()?;
+        }
         let item = items::number(write, &row.item)?.ok_or_else(|| {
             Error::input("unknown-item", format!("there is no item `{}`", row.item))
                 .help("INSERT INTO items {id: '…', …}; first")
@@ -93,7 +121,7 @@ fn insert_interactions(write: &Write, rows: &[NewInteraction]) -> Result<Outcome
     for (user, interactions) in by_user {
         histories::append(write, user, &interactions)?;
     }
-    Ok(Outcome::say(counted(rows.len(), "interaction")))
+    Ok(Outcome::changed(rows.len(), counted(rows.len(), "interaction")))
 }
 
 /// Runs an UPDATE.
@@ -122,7 +150,7 @@ pub(crate) fn update(context: &mut Context<'_>, update: &Update) -> Result<Outco
             message += &format!("; not encoded everywhere before {};", remedies.join("; "));
         }
         message += &far_out(write, &cache, &retold)?;
-        Ok(Outcome::say(message))
+        Ok(Outcome::changed(numbers.len(), message))
     })
 }
 
@@ -148,7 +176,7 @@ pub(crate) fn delete(context: &mut Context<'_>, delete: &Delete) -> Result<Outco
         if gone > 0 {
             message += &format!(" and {}", counted(gone, "interaction"));
         }
-        Ok(Outcome::say(message))
+        Ok(Outcome::changed(numbers.len(), message))
     })
 }
 
@@ -183,6 +211,6 @@ fn delete_interactions(context: &mut Context<'_>, delete: &Delete) -> Result<Out
                 histories::replace(write, user, &history)?;
             }
         }
-        Ok(Outcome::say(counted(removed, "interaction")))
+        Ok(Outcome::changed(removed, counted(removed, "interaction")))
     })
 }

@@ -1,12 +1,13 @@
 //! File formats of COPY. One file for each, one line for each in `FORMATS`.
 //!
 //! A format sees a stream of bytes; opening, decompression, progress and atomic writing are in `source.rs`
-//! and `sink.rs`. Nothing here holds more than one record at a time.
+//! and `sink.rs`. Nothing here holds more than one record at a time, but for Parquet, which holds a group.
 
 mod csv;
 mod index_json;
 mod jsonl;
 mod npy;
+mod parquet;
 pub(crate) mod sequences;
 mod sink;
 mod source;
@@ -28,7 +29,7 @@ use source::Source;
 
 /// Every format that this build knows.
 pub(crate) const FORMATS: &[&Kind] =
-    &[&jsonl::KIND, &csv::KIND, &tsv::KIND, &index_json::KIND, &npy::KIND];
+    &[&jsonl::KIND, &csv::KIND, &tsv::KIND, &parquet::KIND, &index_json::KIND, &npy::KIND];
 
 /// The longest line or record of an imported file.
 pub(crate) const MAX_LINE_BYTES: usize = 16 << 20;

@@ -26,6 +26,12 @@ pub(super) struct Source {
 pub(super) struct Name(PathBuf);
 
 impl Name {
+    /// The path.
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "asked by Parquet alone"))]
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// An error of the content at a line.
     pub(super) fn wrong(&self, line: u64, message: impl std::fmt::Display) -> Error {
         let message = format!("{}, line {line}: {message}", self.0.display());

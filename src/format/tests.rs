@@ -31,6 +31,11 @@ fn wrong(name: &str, content: impl AsRef<[u8]>) -> String {
     error.to_string().replace(&format!("{}/", folder.path().display()), "")
 }
 
+/// What this build writes.
+fn written() -> impl Iterator<Item = &'static Kind> {
+    writable().filter(|kind| cfg!(feature = "parquet") || kind.name != "parquet")
+}
+
 fn fields(record: &Record) -> Vec<(&str, Json)> {
     record.fields.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
 }
@@ -52,8 +57,8 @@ fn every_format_gives_back_what_it_wrote() {
             Value::Null,
         ],
     ];
-    // An index has an id and a sid for each row and nothing else.
-    for kind in writable().filter(|kind| kind.name != "index_json") {
+    // An index has an id and a sid for each row and nothing else; a column of Parquet has one type.
+    for kind in writable().filter(|kind| !["index_json", "parquet"].contains(&kind.name)) {
         for compression in ["", ".gz", ".zst"] {
             let folder = TempDir::new().unwrap();
             let path = folder.path().join(format!("out.{}{compression}", kind.extensions[0]));
@@ -136,7 +141,7 @@ fn errors_name_file_line_and_field() {
     let open = wrong("a.csv", format!("id\n\"{long}{long}"));
     assert!(open.contains("a quote is never closed"), "{open}");
     assert!(wrong("a.jsonl.gz", "no gzip").contains("cannot read `a.jsonl.gz`"));
-    assert!(wrong("a.parquet", "").contains("cannot tell the format of `a.parquet`"));
+    assert!(wrong("a.orc", "").contains("cannot tell the format of `a.orc`"));
 }
 
 #[test]
@@ -206,7 +211,7 @@ proptest! {
     #[test]
     fn any_text_survives(texts in prop::collection::vec(any::<String>(), 1..8)) {
         let folder = TempDir::new().unwrap();
-        for kind in writable() {
+        for kind in written() {
             let path = folder.path().join(format!("a.{}", kind.extensions[0]));
             let columns = ["n".to_owned(), "text".to_owned()];
             let mut writer = create_writer(&path, None, &columns, &json!({})).unwrap();
@@ -218,7 +223,8 @@ proptest! {
             prop_assert_eq!(records.len(), texts.len());
             for (record, text) in records.iter().zip(&texts) {
                 // Outside JSON an empty text is null.
-                let empty = text.is_empty() && !kind.name.contains("json");
+                let plain = !kind.name.contains("json") && kind.name != "parquet";
+                let empty = text.is_empty() && plain;
                 let expected = if empty { Json::Null } else { json!(text) };
                 prop_assert_eq!(&record.fields[1].1, &expected, "{}", kind.name);
             }
@@ -287,5 +293,105 @@ fn a_file_without_an_extension_is_told_by_how_it_begins() {
         let path = file(&folder, "index", content);
         let found = format_within(&path, None).ok().map(|kind| kind.name);
         assert_eq!(found, format, "{content}");
+    }
+}
+
+#[cfg(feature = "parquet")]
+mod parquet {
+    use super::*;
+
+    const COLUMNS: [&str; 10] =
+        ["none", "bool", "int", "float", "text", "list", "sid", "vector", "late", "mixed"];
+
+    fn columns() -> Vec<String> {
+        COLUMNS.map(str::to_owned).to_vec()
+    }
+
+    fn row(at: usize) -> Vec<Value> {
+        let some = |value: Value| if at % 3 == 1 { Value::Null } else { value };
+        vec![
+            Value::Null,
+            some(Value::Bool(at.is_multiple_of(2))),
+            some(Value::Int(at as i64 - 5)),
+            some(Value::Float(at as f64 / 4.0)),
+            some(Value::from(format!("täxt \n{at}"))),
+            some(Value::from(vec![format!("a{at}"), String::new()])),
+            some(Value::Sid(format!("a{at}.b0").parse().unwrap())),
+            some(Value::Vector(vec![at as f32 * 0.1, -2.0, 3.5])),
+            if at > 2 { Value::from("late") } else { Value::Null },
+            if at == 0 { Value::Int(1) } else { Value::Float(0.5) },
+        ]
+    }
+
+    #[test]
+    fn every_type_comes_back() {
+        for compression in ["", ".gz", ".zst"] {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join(format!("out.parquet{compression}"));
+            let mut writer = create_writer(&path, None, &columns(), &json!({})).unwrap();
+            for at in 0..3000 {
+                writer.write(&row(at)).unwrap();
+            }
+            assert!(!path.exists(), "not before the end");
+            writer.finish().unwrap();
+            let mut reader = open_reader(&path, None, &json!({})).unwrap();
+            let records: Vec<Record> = reader.by_ref().collect::<Result<_>>().unwrap();
+            let position = reader.bytes_read();
+            assert_eq!(position.read, position.total);
+            assert_eq!(records.len(), 3000);
+            for (at, record) in records.iter().enumerate() {
+                let values = row(at).iter().map(jsonl::json_of).collect::<Vec<_>>();
+                let mut expected: Vec<_> = COLUMNS.into_iter().zip(values).collect();
+                // Ints among floats are floats.
+                if at == 0 {
+                    expected[9].1 = json!(1.0);
+                }
+                assert_eq!(record.line, at as u64 + 1);
+                assert_eq!(fields(record), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_without_rows_has_its_columns() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("none.parquet");
+        create_writer(&path, None, &columns(), &json!({})).unwrap().finish().unwrap();
+        assert_eq!(read(&path, &json!({})).unwrap(), []);
+    }
+
+    #[test]
+    fn a_type_that_changes_too_late_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("mixed.parquet");
+        let columns = ["n".to_owned()];
+        let mut writer = create_writer(&path, None, &columns, &json!({})).unwrap();
+        for at in 0..70_000_i64 {
+            writer.write(&[Value::Int(at)]).unwrap();
+        }
+        writer.write(&[Value::from("text")]).unwrap();
+        let error = writer.finish().unwrap_err();
+        assert_eq!(error.message(), "column `n` holds texts behind row 65536, and ints before");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_no_parquet_is_said() {
+        let text = wrong("a.parquet", "id,title\n1,a\n");
+        assert!(text.starts_with("`a.parquet` is no Parquet file: "), "{text}");
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn a_build_without_parquet_says_so() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "a.parquet", "PAR1");
+    for error in [
+        read(&path, &json!({})).unwrap_err(),
+        create_writer(&path, None, &[], &json!({})).err().unwrap(),
+    ] {
+        assert_eq!(error.code(), "no-parquet");
+        assert!(error.help_text().unwrap().contains("--features parquet"), "{error}");
     }
 }

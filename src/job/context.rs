@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sidql_storage::{JobNo, Read, Store, Write, blobs, jobs};
 
+use super::queue;
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::progress::{Checkpoint, Progress};
@@ -42,13 +43,14 @@ impl Context<'_> {
 pub(crate) struct Slot<'a> {
     store: &'a Store,
     job: JobNo,
+    progress: &'a Progress,
     saved: Cell<Instant>,
 }
 
 impl<'a> Slot<'a> {
     /// The slot of a job.
-    pub(crate) fn new(store: &'a Store, job: JobNo) -> Self {
-        Slot { store, job, saved: Cell::new(Instant::now()) }
+    pub(crate) fn new(store: &'a Store, job: JobNo, progress: &'a Progress) -> Self {
+        Slot { store, job, progress, saved: Cell::new(Instant::now()) }
     }
 }
 
@@ -67,6 +69,9 @@ impl Checkpoint for Slot<'_> {
         if let Some(mut job) = jobs::get(&write, self.job)? {
             // The store removes the blob that is replaced.
             job.checkpoint = Some(blobs::put(&write, state)?);
+            // After a kill the figures go on where the work does.
+            job.result = Some(queue::with_curves(None, self.progress)?);
+            job.done = self.progress.snapshot().done;
             jobs::update(&write, &job)?;
             write.commit()?;
         }

@@ -255,6 +255,7 @@ fn answer(config: &Config, done: &[Done]) -> Answer {
         ),
         rows: done.iter().map(row).collect(),
         columns,
+        changed: None,
     }
 }
 

@@ -72,6 +72,7 @@ pub(crate) fn kind(name: &str) -> Result<&'static Kind> {
 
 /// What a job says at its end: a sentence, and perhaps a table.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Answer {
     /// What was done, for example `12,101 items`.
     pub(crate) message: String,
@@ -79,6 +80,8 @@ pub(crate) struct Answer {
     pub(crate) columns: Vec<String>,
     /// The rows of the table.
     pub(crate) rows: Vec<Vec<Json>>,
+    /// How many rows of the catalogue it changed, where it is about rows.
+    pub(crate) changed: Option<u64>,
 }
 
 impl Answer {

@@ -1,11 +1,12 @@
 //! The queue as the file keeps it: enqueue, claim, finish, and what a kill left behind.
 
+use serde::{Deserialize, Serialize};
 use sidql_storage::{JobNo, JobRecord, JobState, Store, failures, jobs};
 
 use super::{Answer, Spec};
 use crate::clock::now_ms;
 use crate::error::{Error, Kind, Result};
-use crate::progress::Snapshot;
+use crate::progress::{Curves, Progress};
 
 /// Writes a new job into the queue.
 pub(crate) fn enqueue(store: &Store, spec: &Spec, statement: &str) -> Result<JobNo> {
@@ -73,17 +74,18 @@ pub(crate) fn finish(
     number: JobNo,
     end: &Result<Answer>,
     closing: bool,
-    last: &Snapshot,
+    progress: &Progress,
 ) -> Result<()> {
     let write = store.write()?;
     let Some(mut job) = jobs::get(&write, number)? else { return Ok(()) };
     job.finished_ms = Some(now_ms());
-    (job.stage, job.done, job.total) = (last.stage.clone(), last.done, last.total);
+    let last = progress.snapshot();
+    (job.stage, job.done, job.total) = (last.stage, last.done, last.total);
+    job.result = Some(with_curves(end.as_ref().ok(), progress)?);
     match end {
         Ok(answer) => {
             job.state = JobState::Done;
             job.message.clone_from(&answer.message);
-            job.result = Some(serde_json::to_string(answer)?);
             job.checkpoint = None;
         }
         Err(error) if error.is_cancelled() && closing => job.state = JobState::Interrupted,
@@ -97,6 +99,27 @@ pub(crate) fn finish(
     jobs::update(&write, &job)?;
     write.commit()?;
     Ok(())
+}
+
+/// What a job has to show, as it is stored: its answer where there is one, and its curves.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Shown {
+    #[serde(flatten)]
+    answer: Answer,
+    curves: Curves,
+}
+
+/// What a job has to show now.
+pub(crate) fn with_curves(answer: Option<&Answer>, progress: &Progress) -> Result<String> {
+    let answer = answer.cloned().unwrap_or_default();
+    Ok(serde_json::to_string(&Shown { answer, curves: progress.curves() })?)
+}
+
+/// The curves of a job of another run or process.
+pub(crate) fn curves(job: &JobRecord) -> Curves {
+    let stored = job.result.as_deref().and_then(|json| serde_json::from_str::<Shown>(json).ok());
+    stored.unwrap_or_default().curves
 }
 
 /// Marks what was queued or running when the last process ended as interrupted.

@@ -117,7 +117,7 @@ fn work(store: &Store, cache: &Cache, shared: &Shared, receiver: &Receiver<JobHa
     while let Ok(handle) = receiver.recv() {
         let end = run(store, cache, &handle);
         let closing = shared.closing.load(Ordering::SeqCst);
-        let recorded = queue::finish(store, handle.number(), &end, closing, &handle.snapshot());
+        let recorded = queue::finish(store, handle.number(), &end, closing, handle.progress());
         shared.handles().remove(&handle.number());
         // The work's own error says more than a failure to record it.
         handle.finish(end.and_then(|answer| recorded.map(|()| answer)));
@@ -128,7 +128,8 @@ fn run(store: &Store, cache: &Cache, handle: &JobHandle) -> Result<Answer> {
     handle.progress().check()?;
     let record = queue::claim(store, handle.number())?;
     let kind = kind::find(KINDS, "job", &record.kind)?;
-    let slot = Slot::new(store, handle.number());
+    handle.progress().go_on(queue::curves(&record), record.done);
+    let slot = Slot::new(store, handle.number(), handle.progress());
     let context = Context { store, cache, progress: handle.progress(), job: handle.number(), slot };
     let ran = catch_unwind(AssertUnwindSafe(|| (kind.run)(&context, &record.spec)));
     ran.unwrap_or_else(|panic| {

@@ -145,14 +145,14 @@ fn embeddings_from(catalog: &Catalog<'_>, copy: &ast::CopyFrom) -> Result<Spec> 
     let file = file_of(catalog, copy)?;
     let format = crate::format::format_of(&file, embeddings.format.as_deref())
         .map_err(|error| error.at(copy.file.span.clone()))?;
-    if !matches!(format.name, "npy" | "jsonl") {
-        let message = format!("vectors come as npy or jsonl, not as {}", format.name);
+    if !matches!(format.name, "npy" | "jsonl" | "parquet") {
+        let message = format!("vectors come as npy, jsonl or parquet, not as {}", format.name);
         return Err(Error::input("bad-format", message).at(copy.file.span.clone()));
     }
     match (&mut embeddings.ids, format.name) {
         (Some(ids), "npy") => *ids = there(&ids.display().to_string()).map_err(at)?,
         (Some(_), _) => {
-            let message = "records of jsonl bring their ids; a file of ids is for npy";
+            let message = "records bring their ids; a file of ids is for npy";
             return Err(at(Error::input("bad-option", message)
                 .help("WITH (id = '…') names the field that holds it")));
         }

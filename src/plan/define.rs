@@ -25,7 +25,7 @@ pub(crate) struct DropCodebook {
 }
 
 /// The characters of a name: what can be typed without quotes.
-pub(super) fn check_name(name: &str, what: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str, what: &str) -> Result<()> {
     let good = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     if !name.is_empty() && name.len() <= 64 && name.chars().all(good) {
         return Ok(());

@@ -17,6 +17,7 @@ pub(crate) enum Relation {
     Indexes,
     Models,
     Jobs,
+    Curves,
     Evaluations,
 }
 
@@ -37,6 +38,7 @@ impl Relation {
         Relation::Indexes,
         Relation::Models,
         Relation::Jobs,
+        Relation::Curves,
         Relation::Evaluations,
     ];
 
@@ -54,6 +56,7 @@ impl Relation {
             Relation::Indexes => "indexes",
             Relation::Models => "models",
             Relation::Jobs => "jobs",
+            Relation::Curves => "curves",
             Relation::Evaluations => "evaluations",
         }
     }
@@ -74,6 +77,9 @@ impl Relation {
             Relation::Indexes => "vector indexes, by which NEAR searches large spaces",
             Relation::Models => "encoders and language models that ENRICH asks",
             Relation::Jobs => "long work: queued, running, done",
+            Relation::Curves => {
+                "the figures of long work on its way, such as the loss: one row a point"
+            }
             Relation::Evaluations => "what policies scored",
         }
     }
@@ -92,6 +98,7 @@ impl Relation {
             Relation::Indexes => INDEXES,
             Relation::Models => MODELS,
             Relation::Jobs => JOBS,
+            Relation::Curves => CURVES,
             Relation::Evaluations => EVALUATIONS,
         }
     }
@@ -191,6 +198,7 @@ const JOBS: &[Column] = &[
     ("message", Text),
     ("statement", Text),
 ];
+const CURVES: &[Column] = &[("job", Number), ("figure", Text), ("step", Number), ("value", Number)];
 const EVALUATIONS: &[Column] = &[
     ("evaluation", Number),
     ("policy", Text),

@@ -126,7 +126,7 @@ fn shown(session: &mut Session, statement: &str) -> String {
             }
             text
         }
-        Ok(Outcome::Done { message }) => message + "\n",
+        Ok(Outcome::Done { message, .. }) => message + "\n",
         Ok(Outcome::Started { job }) => format!("job {job} started\n"),
         Ok(_) => "an outcome that this runner does not know\n".to_owned(),
         Err(error) => format!("error: {error}\n"),

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use sidql::{Database, Interrupt, Outcome, Params, Session};
 
 use crate::cursor::Cursor;
+use crate::embeddings;
 use crate::error::{closed, raise};
 use crate::incoming;
 use crate::job::Job;
@@ -17,15 +18,24 @@ use crate::work;
 
 /// Opens the database in a file, or one in memory that is gone with its connection.
 ///
-/// A missing file is made, unless it is opened for reading only.
+/// A missing file is made, unless it is opened for reading only. `memory_bytes` is a budget for pages of the file and
+/// vectors that are kept in memory.
 #[pyfunction]
 #[pyo3(
-    signature = (path = PathBuf::from(":memory:"), read_only = false),
-    text_signature = "(path=':memory:', read_only=False)"
+    signature = (path = PathBuf::from(":memory:"), read_only = false, memory_bytes = None),
+    text_signature = "(path=':memory:', read_only=False, memory_bytes=None)"
 )]
-pub(crate) fn connect(py: Python<'_>, path: PathBuf, read_only: bool) -> PyResult<Connection> {
+pub(crate) fn connect(
+    py: Python<'_>,
+    path: PathBuf,
+    read_only: bool,
+    memory_bytes: Option<u64>,
+) -> PyResult<Connection> {
     let opened = py.detach(|| {
-        let builder = Database::builder().read_only(read_only).create(!read_only);
+        let mut builder = Database::builder().read_only(read_only).create(!read_only);
+        if let Some(bytes) = memory_bytes {
+            builder = builder.memory_bytes(bytes);
+        }
         let database = if path.as_os_str() == ":memory:" {
             builder.open_in_memory()?
         } else {
@@ -92,20 +102,26 @@ impl Shared {
         self.work(py, text, |session, _| session.execute(text, params))
     }
 
-    /// Runs one statement for each set of parameters; all of them or none.
+    /// Runs one statement for each set of parameters; all of them or none. Gives the number of rows that they changed,
+    /// where they change rows.
     pub(crate) fn execute_many(
         &self,
         py: Python<'_>,
         text: &str,
         all: Vec<Params>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Option<u64>> {
         self.work(py, text, |session, check| {
             together(session, |session| {
+                let mut changed = None;
                 for params in all {
                     check()?;
-                    session.execute(text, params)?;
+                    if let Outcome::Done { changed: Some(rows), .. } =
+                        session.execute(text, params)?
+                    {
+                        changed = Some(changed.unwrap_or(0) + rows);
+                    }
                 }
-                Ok(())
+                Ok(changed)
             })
         })
     }
@@ -194,6 +210,31 @@ impl Connection {
                     session.insert(relation, rows)?;
                 }
                 Ok(count)
+            })
+        })
+    }
+
+    /// Puts vectors into an embedding space, one for each id of an item, and gives their number: all of them or none.
+    ///
+    /// The space is made where there is none. The vectors are the rows of a matrix of NumPy, a `FixedSizeList` array of
+    /// Arrow, or what `numpy.asarray` makes a matrix of.
+    fn insert_embeddings(
+        &self,
+        py: Python<'_>,
+        space: &str,
+        ids: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+    ) -> PyResult<usize> {
+        let ids = embeddings::ids(ids)?;
+        let vectors = embeddings::vectors(vectors, ids.len())?;
+        self.shared.work(py, "", |session, check| {
+            together(session, |session| {
+                for (ids, vectors) in vectors.chunks(&ids) {
+                    check()?;
+                    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+                    session.insert_embeddings(space, &ids, vectors)?;
+                }
+                Ok(ids.len())
             })
         })
     }

@@ -24,9 +24,12 @@ pub(crate) struct Cursor {
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
     rows: Option<Arc<Rows>>,
     message: Option<String>,
+    /// Rows that the statement changed.
+    changed: Option<u64>,
     job: Option<u64>,
     /// The first row that has not been fetched.
     next: usize,
@@ -36,8 +39,7 @@ struct State {
 
 impl Cursor {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let state =
-            State { rows: None, message: None, job: None, next: 0, arraysize: 1, closed: false };
+        let state = State { arraysize: 1, ..State::default() };
         Cursor { shared, state: Mutex::new(state) }
     }
 
@@ -48,11 +50,13 @@ impl Cursor {
     /// Keeps what a statement answered.
     pub(crate) fn keep(&self, outcome: Outcome) {
         let mut state = self.state();
-        (state.rows, state.message, state.job, state.next) = (None, None, None, 0);
+        *state = State { arraysize: state.arraysize, ..State::default() };
         match outcome {
             Outcome::Rows(rows) => state.rows = Some(Arc::new(rows)),
             Outcome::Started { job } => state.job = Some(job),
-            Outcome::Done { message } => state.message = Some(message),
+            Outcome::Done { message, changed } => {
+                (state.message, state.changed) = (Some(message), changed);
+            }
             _ => {}
         }
     }
@@ -82,9 +86,9 @@ impl Cursor {
         given: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         self.check_open()?;
-        self.shared.execute_many(py, sql, all_params(given)?)?;
+        let changed = self.shared.execute_many(py, sql, all_params(given)?)?;
         let mut state = self.state();
-        (state.rows, state.message, state.job, state.next) = (None, None, None, 0);
+        *state = State { changed, arraysize: state.arraysize, ..State::default() };
         Ok(())
     }
 
@@ -176,10 +180,12 @@ impl Cursor {
         Ok(Some(PyList::new(py, columns.collect::<PyResult<Vec<_>>>()?)?))
     }
 
-    /// The number of rows of the result; -1 where there is none.
+    /// The number of rows of the result, or of rows that were inserted, updated or deleted; -1 where it is about neither.
     #[getter]
-    fn rowcount(&self) -> isize {
-        self.state().rows.as_ref().map_or(-1, |rows| rows.len() as isize)
+    fn rowcount(&self) -> i64 {
+        let state = self.state();
+        let rows = state.rows.as_ref().map(|rows| rows.len() as u64);
+        rows.or(state.changed).map_or(-1, |count| count as i64)
     }
 
     /// What the statement did, for one that gives no rows: `1 item, sid a1.b2.c3`.
@@ -220,8 +226,7 @@ impl Cursor {
     /// Lets go of the result; the cursor cannot be used any more.
     fn close(&self) {
         let mut state = self.state();
-        (state.rows, state.message, state.job) = (None, None, None);
-        state.closed = true;
+        *state = State { arraysize: state.arraysize, closed: true, ..State::default() };
     }
 
     /// The result as a table of pyarrow.

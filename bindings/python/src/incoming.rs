@@ -17,6 +17,9 @@ const INDEX: &str = "__index_level_";
 /// How many rows go in at a time: Ctrl-C is looked for in between.
 const CHUNK: usize = 10_000;
 
+/// How many dicts are read before Ctrl-C is looked for.
+const LOOK: usize = 1_000;
+
 /// Some of the rows.
 pub(crate) enum Batch {
     /// Columns of Arrow, not looked at yet.
@@ -61,7 +64,7 @@ pub(crate) fn batches(data: &Bound<'_, PyAny>) -> PyResult<Vec<Batch>> {
         return Ok(chunks(&RecordBatch::from_pyarrow_bound(data)?).collect());
     }
     if data.is_instance_of::<PyList>() || data.is_instance_of::<PyTuple>() {
-        return Ok(vec![Batch::Rows(dicts(data)?)]);
+        return dicts(data);
     }
     let error = Error::input("bad-value", format!("no rows are made of {}", class(data)?))
         .help("give a DataFrame of pandas or polars, a table of pyarrow or a list of dicts");
@@ -74,9 +77,16 @@ fn chunks(batch: &RecordBatch) -> impl Iterator<Item = Batch> {
 }
 
 /// Dicts, which need not have the same keys.
-fn dicts(data: &Bound<'_, PyAny>) -> PyResult<Rows> {
+fn dicts(data: &Bound<'_, PyAny>) -> PyResult<Vec<Batch>> {
+    let mut batches = Vec::new();
     let mut rows = Rows::default();
     for one in data.try_iter()? {
+        if rows.len() == CHUNK {
+            batches.push(whole(&mut rows));
+        }
+        if rows.len() % LOOK == 0 {
+            data.py().check_signals()?;
+        }
         let one = one?;
         let dict = one.cast::<PyDict>().map_err(|_| {
             let found = class(&one).unwrap_or_default();
@@ -94,7 +104,14 @@ fn dicts(data: &Bound<'_, PyAny>) -> PyResult<Rows> {
         }
         rows.rows.push(row);
     }
+    batches.push(whole(&mut rows));
+    Ok(batches)
+}
+
+/// The rows so far, each with a value for every column.
+fn whole(rows: &mut Rows) -> Batch {
+    let mut rows = std::mem::take(rows);
     let width = rows.columns.len();
     rows.rows.iter_mut().for_each(|row| row.resize(width, Value::Null));
-    Ok(rows)
+    Batch::Rows(rows)
 }

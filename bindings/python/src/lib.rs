@@ -5,6 +5,7 @@
 
 mod connection;
 mod cursor;
+mod embeddings;
 mod error;
 mod html;
 mod incoming;

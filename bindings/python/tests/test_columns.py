@@ -112,3 +112,52 @@ def test_vectors_go_in_and_out(shop: sidql.Connection, dtype: str) -> None:
     column = shop.execute("SELECT embedding('text') AS v FROM items").arrow().column("v")
     assert column.type.equals(pa.list_(pa.float32(), len(vector)))
     assert column.null_count == 0 and len(column) == 40
+
+
+MATRIX = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], dtype=np.float32)
+ARROW = pa.FixedSizeListArray.from_arrays(pa.array(MATRIX.reshape(-1)), 2)
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        MATRIX,
+        np.asfortranarray(MATRIX),
+        MATRIX.astype(np.float64),
+        MATRIX.tolist(),
+        ARROW,
+        pa.concat_arrays([ARROW, ARROW])[3:],
+    ],
+)
+def test_vectors_come_in_from_memory(con: sidql.Connection, vectors: Any) -> None:
+    con.insert("items", ROWS)
+    assert con.insert_embeddings("theirs", ["b1", "b2", "b3"], vectors) == 3
+    found = con.execute("SELECT embedding('theirs') AS v FROM items ORDER BY id").fetchnumpy()["v"]
+    assert found.dtype == np.float32 and np.array_equal(found, MATRIX)
+    near = con.execute("SELECT id FROM items NEAR 'b2' IN theirs LIMIT 1").fetchall()
+    assert near == [("b3",)]
+    con.insert_embeddings("theirs", np.array(["b1"]), MATRIX[1:2])
+    again = con.execute("SELECT embedding('theirs') FROM items WHERE id = 'b1'").fetchone() or ()
+    assert again[0].tolist() == [0.0, 1.0]
+
+
+def test_bad_vectors_are_refused_whole(con: sidql.Connection) -> None:
+    con.insert("items", ROWS)
+    cases: list[tuple[list[Any], Any, str]] = [
+        (["b1"], MATRIX, "1 ids and 3 vectors"),
+        (["b1", "b2", "none"], MATRIX, "there is no item `none`"),
+        (["b1", "b2", "b1"], MATRIX, "given twice"),
+        (["b1", "b2", "b3"], MATRIX[0], "two dimensions"),
+        (["b1", "b2", "b3"], MATRIX * np.nan, "not finite|is NaN"),
+        ([1.5], MATRIX[:1], "an id is a text or an int"),
+        (["b1", "b2", "b3"], pa.array([1.0, 2.0, 3.0]), "FixedSizeList of float32"),
+    ]
+    for ids, vectors, match in cases:
+        with pytest.raises(sidql.Error, match=match):
+            con.insert_embeddings("theirs", ids, vectors)
+    assert con.execute("SELECT name FROM spaces").fetchall() == []
+
+
+def test_a_budget_of_memory(tmp_path: Any) -> None:
+    with sidql.connect(tmp_path / "a.sidql", memory_bytes=32 << 20) as con:
+        assert con.insert("items", ROWS) == 3

@@ -53,7 +53,7 @@ def test_sids_are_texts(shop: sidql.Connection) -> None:
 
 def test_a_statement_without_rows_says_what_it_did(con: sidql.Connection) -> None:
     cursor = con.execute("INSERT INTO items {id: 'b1', title: 'Ball'}")
-    assert (cursor.message, cursor.rowcount, cursor.description) == ("1 item", -1, None)
+    assert (cursor.message, cursor.rowcount, cursor.description) == ("1 item", 1, None)
     with pytest.raises(sidql.ProgrammingError, match="gives no rows"):
         cursor.fetchall()
 
@@ -127,3 +127,22 @@ def test_a_notebook_shows_results(con: sidql.Connection) -> None:
     assert "&lt;b&gt;&amp;" in html and "<b>" not in html
     assert "30 rows, the first 20 shown" in html and html.count("<tr>") == 21
     assert "1 item" in con.execute("DELETE FROM items WHERE id = 'b1'")._repr_html_()
+
+
+def test_rowcount_is_the_number_of_changed_rows(con: sidql.Connection, tmp_path: Path) -> None:
+    def changed(sql: str) -> int:
+        return con.execute(sql).rowcount
+
+    assert changed("INSERT INTO items {id: 'b1', n: 1}, {id: 'b2', n: 2}, {id: 'b3', n: 3}") == 3
+    assert changed("UPDATE items SET n = 5 WHERE n < 3") == 2
+    assert changed("UPDATE items SET n = 5 WHERE n > 100") == 0
+    assert changed("INSERT INTO interactions {user: 'u', item: 'b1'}, {user: 'u', item: 'b2'}") == 2
+    assert changed("DELETE FROM interactions WHERE item = 'b2'") == 1
+    assert changed("DELETE FROM items WHERE n = 5") == 2
+    lines = tmp_path / "more.jsonl"
+    lines.write_text('{"id": "c1"}\n{"id": "c2"}\n')
+    assert changed(f"COPY items FROM '{lines}'") == 2
+    assert changed("SHOW JOBS") == 1
+    assert changed("SET device = 'cpu'") == -1
+    many = con.executemany("INSERT INTO items {id: ?}", [["d1"], ["d2"]])
+    assert many.rowcount == 2

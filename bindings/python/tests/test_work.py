@@ -100,3 +100,13 @@ def test_a_policy_is_asked_without_statements(shop: sidql.Connection) -> None:
         shop.recommender("grpah")
     with pytest.raises(sidql.IntegrityError):
         graph.for_user("nobody")
+
+
+def test_ctrl_c_ends_a_long_list_of_dicts(con: sidql.Connection) -> None:
+    rows = [{"id": f"b{at}", "title": "ball", "n": at} for at in range(400_000)]
+    press_ctrl_c(0.3)
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        con.insert("items", rows)
+    assert time.monotonic() - begin < 5
+    assert con.execute("SELECT count(*) FROM items").fetchone() == (0,)

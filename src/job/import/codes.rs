@@ -14,7 +14,7 @@ use sidql_storage::{
 };
 
 use super::tokens::{bad, codes_of};
-use super::{Faults, Spec, at, each_record, id_of};
+use super::{Faults, Imported, Spec, at, each_record, id_of};
 use crate::clock::now_ms;
 use crate::count::{counted, grouped};
 use crate::derive::usage::health_of_codes;
@@ -125,7 +125,7 @@ pub(super) fn import(
     progress: &Progress,
     spec: &Spec,
     faults: &mut Faults,
-) -> Result<String> {
+) -> Result<Imported> {
     let options = spec
         .codes
         .as_ref()
@@ -159,7 +159,7 @@ pub(super) fn import(
     } else {
         generations::ready(write, generation.number)?;
     }
-    said(write, &generation, &padding, unknown.len(), publish)
+    Ok((said(write, &generation, &padding, unknown.len(), publish)?, generation.items))
 }
 
 /// The records of the file.

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use sidql_storage::{ItemNo, Space, Write, items, spaces};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{Faults, OnError, Spec, at, each_record, id_of};
+use super::{Faults, Imported, OnError, Spec, at, each_record, id_of};
 use crate::cache::Cache;
 use crate::clock::now_ms;
 use crate::count::{counted, grouped};
@@ -24,6 +24,10 @@ use crate::progress::Progress;
 
 /// What stands as the encoder of a space that a file made, and as the kind of the maker of its vectors.
 const FILE: &str = "file";
+/// What stands as the model of vectors that a program gave.
+const MEMORY: &str = "memory";
+/// Vectors between two looks at cancellation.
+const CHECK_EVERY: usize = 256;
 /// Vectors that are written together.
 const ROWS: usize = 8192;
 
@@ -81,27 +85,87 @@ pub(super) fn import(
     progress: &Progress,
     spec: &Spec,
     faults: &mut Faults,
-) -> Result<String> {
+) -> Result<Imported> {
     let options = spec
         .embeddings
         .as_ref()
         .ok_or_else(|| Error::internal("an import of embeddings without its options"))?;
-    let mut intake = Intake::begin(write, progress, spec, options)?;
+    let name = spec.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let maker = Maker {
+        model: name,
+        kind: FILE.to_owned(),
+        fingerprint: fingerprint(&spec.file, progress)?,
+    };
+    let mut intake = Intake::begin(write, &options.space, options.strict, &maker)?;
+    let mut ids = options.ids.as_deref().map(Ids::open).transpose()?;
     each_record(spec, progress, "importing embeddings", faults, |record, faults| {
         let line = record.line;
-        match intake.take(record) {
-            Ok(()) if intake.rows.len() >= ROWS => intake.flush(),
+        // The id first: a record that is left out must not shift those behind it.
+        let id = match &mut ids {
+            Some(ids) => ids.next(),
+            None => field(&record, &options.id).and_then(id_of),
+        };
+        let vector = |id| Ok((id, vector_of(field(&record, &options.vector)?)?));
+        match id.and_then(vector).and_then(|(id, vector)| intake.take(&id, vector)) {
             Ok(()) => Ok(()),
             Err(error) => faults.add(at(&spec.file, line, error)),
         }
     })?;
-    intake.flush()?;
-    intake.end()?;
-    let Some(space) = intake.space else {
-        let message = format!("{} has no vector of any item", spec.file.display());
-        return Err(Error::input("no-embeddings", message)
-            .help("COPY items first; ids are compared as text"));
+    if let Some(ids) = &mut ids {
+        ids.end()?;
+    }
+    intake.finish(cache, progress, &spec.file.display().to_string())
+}
+
+/// Vectors that are there in memory, one for each id, row by row in one slice: all of them or none.
+pub(crate) fn insert(
+    write: &Write,
+    cache: &Cache,
+    progress: &Progress,
+    space: &str,
+    ids: &[&str],
+    vectors: &[f32],
+) -> Result<Imported> {
+    let dim = vectors.len().checked_div(ids.len()).unwrap_or(0);
+    if dim == 0 || dim * ids.len() != vectors.len() {
+        let message = format!(
+            "{} numbers are no vectors of {}",
+            grouped(vectors.len() as u64),
+            counted(ids.len(), "item")
+        );
+        return Err(Error::input("bad-vector", message)
+            .help("each id has a vector of as many components as the others"));
+    }
+    let maker = Maker {
+        model: MEMORY.to_owned(),
+        kind: FILE.to_owned(),
+        // The hash of each vector tells it from others.
+        fingerprint: String::new(),
     };
+    let mut intake = Intake::begin(write, space, true, &maker)?;
+    progress.stage("inserting embeddings", ids.len() as u64);
+    for (at, (id, vector)) in ids.iter().zip(vectors.chunks_exact(dim)).enumerate() {
+        if at % CHECK_EVERY == 0 {
+            progress.check()?;
+        }
+        if let Some(bad) = vector.iter().position(|x| !x.is_finite()) {
+            let message = format!("component {} of the vector of item `{id}`", bad + 1);
+            return Err(Error::input("bad-vector", format!("{message} is {}", vector[bad]))
+                .help("components are finite numbers"));
+        }
+        intake.take(id, vector.to_vec())?;
+        progress.advance(1);
+    }
+    intake.finish(cache, progress, "what is given")
+}
+
+/// Places the items that have new vectors, and tells.
+fn place(
+    (write, cache): (&Write, &Cache),
+    progress: &Progress,
+    intake: &Intake<'_>,
+    space: &Space,
+) -> Result<Imported> {
     let changed: Vec<ItemNo> = intake.seen.iter().copied().collect();
     progress.stage("placing items", changed.len() as u64);
     let mut remedies: Vec<String> = Vec::new();
@@ -121,17 +185,19 @@ pub(super) fn import(
     if !remedies.is_empty() {
         message += &format!("; not followed everywhere before {};", remedies.join("; "));
     }
-    Ok(message)
+    Ok((message, changed.len() as u64))
 }
 
 /// What is read so far.
 struct Intake<'a> {
     write: &'a Write,
-    options: &'a Options,
+    /// The name of the space.
+    name: &'a str,
+    /// Whether ids of no item are refused, or else counted.
+    strict: bool,
     recipe: Recipe,
     /// None before the first vector, which says how many components there are.
     space: Option<Space>,
-    ids: Option<Ids>,
     rows: Vec<Row>,
     /// Items that have got their vector; ascending, so that the rest does not depend on the order of the file.
     seen: BTreeSet<ItemNo>,
@@ -140,50 +206,27 @@ struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    fn begin(
-        write: &'a Write,
-        progress: &Progress,
-        spec: &Spec,
-        options: &'a Options,
-    ) -> Result<Intake<'a>> {
-        let space = spaces::get(write, &options.space)?;
+    fn begin(write: &'a Write, name: &'a str, strict: bool, maker: &Maker) -> Result<Intake<'a>> {
+        let space = spaces::get(write, name)?;
         if let Some(space) = &space {
             check_space(space)?;
         }
-        let fingerprint = fingerprint(&spec.file, progress)?;
-        let name = spec.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let maker = Maker { model: name, kind: FILE.to_owned(), fingerprint: fingerprint.clone() };
         let stage = Stage::File.name();
-        let origin = origin::intern(write, stage, &maker, None, &json!({}))?;
+        let origin = origin::intern(write, stage, maker, None, &json!({}))?;
         let recipe = Recipe {
             stage: Stage::File,
             parts: None,
             options: json!({}),
             made_from: Vec::new(),
             model: None,
-            fingerprint: Some(fingerprint),
+            fingerprint: Some(maker.fingerprint.clone()),
             origin: Some(origin),
         };
-        let ids = options.ids.as_deref().map(Ids::open).transpose()?;
-        Ok(Intake {
-            write,
-            options,
-            recipe,
-            space,
-            ids,
-            rows: Vec::new(),
-            seen: BTreeSet::new(),
-            unknown: 0,
-        })
+        let (rows, seen) = (Vec::new(), BTreeSet::new());
+        Ok(Intake { write, name, strict, recipe, space, rows, seen, unknown: 0 })
     }
 
-    fn take(&mut self, record: Record) -> Result<()> {
-        // The id first: a record that is left out must not shift those behind it.
-        let id = match &mut self.ids {
-            Some(ids) => ids.next()?,
-            None => id_of(field(&record, &self.options.id)?)?,
-        };
-        let vector = vector_of(field(&record, &self.options.vector)?)?;
+    fn take(&mut self, id: &str, vector: Vec<f32>) -> Result<()> {
         if let Some(space) = &self.space
             && space.dim as usize != vector.len()
         {
@@ -196,8 +239,8 @@ impl<'a> Intake<'a> {
             return Err(Error::input("wrong-dimension", message)
                 .help("vectors of another model belong into a space of their own"));
         }
-        let Some(number) = items::number(self.write, &id)? else {
-            if self.options.strict {
+        let Some(number) = items::number(self.write, id)? else {
+            if self.strict {
                 let message = format!("there is no item `{id}`");
                 return Err(Error::input("unknown-item", message)
                     .help("COPY items first, or leave out strict"));
@@ -215,12 +258,12 @@ impl<'a> Intake<'a> {
         let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
         let source = xxhash_rust::xxh3::xxh3_64(&bytes);
         self.rows.push(Row { number, vector, source });
-        Ok(())
+        if self.rows.len() >= ROWS { self.flush() } else { Ok(()) }
     }
 
     fn create(&self, dim: usize) -> Result<Space> {
         let space = Space {
-            name: self.options.space.clone(),
+            name: self.name.to_owned(),
             dim: dim as u32,
             encoder: FILE.to_owned(),
             config: serde_json::to_string(&self.recipe)?,
@@ -241,12 +284,15 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// Refuses ids that no vector belongs to: then the two files are not of one another.
-    fn end(&mut self) -> Result<()> {
-        match &mut self.ids {
-            Some(ids) => ids.end(),
-            None => Ok(()),
-        }
+    /// Writes the rest, and places the items by their vectors. `whence` is where they came from, for an error.
+    fn finish(mut self, cache: &Cache, progress: &Progress, whence: &str) -> Result<Imported> {
+        self.flush()?;
+        let Some(space) = self.space.take() else {
+            let message = format!("{whence} has no vector of any item");
+            return Err(Error::input("no-embeddings", message)
+                .help("COPY items first; ids are compared as text"));
+        };
+        place((self.write, cache), progress, &self, &space)
     }
 }
 
@@ -336,6 +382,7 @@ impl Ids {
         Ok(id.to_owned())
     }
 
+    /// Refuses ids that no vector belongs to: then the two files are not of one another.
     fn end(&mut self) -> Result<()> {
         while let Some(line) = self.line()? {
             if !line.trim().is_empty() {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value as Json;
 use sidql_storage::{Interaction, ItemNo, UserNo, Write, histories, items, users};
 
-use super::{Faults, Spec, at, each_record, id_of, report};
+use super::{Faults, Imported, Spec, at, each_record, id_of, report};
 use crate::count::counted;
 use crate::error::{Error, Result};
 use crate::format::Record;
@@ -71,11 +71,12 @@ impl<'a> Pending<'a> {
         Ok(())
     }
 
-    fn finish(mut self, progress: &Progress) -> Result<String> {
+    fn finish(mut self, progress: &Progress) -> Result<Imported> {
         progress.stage("writing histories", 0);
         self.flush()?;
         let (count, people) = (self.interactions as usize, self.people.len());
-        Ok(format!("{} of {}", counted(count, "interaction"), counted(people, "user")))
+        let message = format!("{} of {}", counted(count, "interaction"), counted(people, "user"));
+        Ok((message, count as u64))
     }
 }
 
@@ -85,7 +86,7 @@ pub(super) fn import_sequences(
     progress: &Progress,
     spec: &Spec,
     faults: &mut Faults,
-) -> Result<String> {
+) -> Result<Imported> {
     let mut pending = Pending::new(write)?;
     let mut reader = Sequences::open(&spec.file)?;
     progress.stage("importing interactions", reader.bytes_read().total);
@@ -129,7 +130,7 @@ pub(super) fn import_rows(
     progress: &Progress,
     spec: &Spec,
     faults: &mut Faults,
-) -> Result<String> {
+) -> Result<Imported> {
     let mut pending = Pending::new(write)?;
     let mut order = 0;
     each_record(spec, progress, "importing interactions", faults, |record, faults| {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value as Json;
 use sidql_storage::{FieldNo, FieldType, FieldValue, Item, ItemNo, Write, fields, items};
 
-use super::{Faults, OnConflict, Spec, at, each_record, id_of};
+use super::{Faults, Imported, OnConflict, Spec, at, each_record, id_of};
 use crate::cache::Cache;
 use crate::count::{counted, grouped};
 use crate::derive;
@@ -22,7 +22,7 @@ pub(super) fn import(
     progress: &Progress,
     spec: &Spec,
     faults: &mut Faults,
-) -> Result<String> {
+) -> Result<Imported> {
     let columns = Columns::find(write, progress, spec)?;
     let mut changed: Vec<ItemNo> = Vec::new();
     let (mut inserted, mut replaced, mut passed) = (0u64, 0u64, 0u64);
@@ -73,7 +73,7 @@ pub(super) fn import(
     if !remedies.is_empty() {
         message += &format!("; not encoded everywhere before {};", remedies.join("; "));
     }
-    Ok(message)
+    Ok((message, inserted + replaced))
 }
 
 /// The fields of a file: their numbers and types in the schema.

@@ -170,7 +170,7 @@ pub(crate) fn import(
     spec: &Spec,
 ) -> Result<Answer> {
     let mut faults = Faults::new(spec);
-    let message = match (spec.into, spec.options.layout) {
+    let (message, rows) = match (spec.into, spec.options.layout) {
         (Into::Items, _) => items::import(write, cache, progress, spec, &mut faults)?,
         (Into::Embeddings, _) => embeddings::import(write, cache, progress, spec, &mut faults)?,
         (Into::Codes, _) => codes::import(write, progress, spec, &mut faults)?,
@@ -181,8 +181,11 @@ pub(crate) fn import(
             interactions::import_sequences(write, progress, spec, &mut faults)?
         }
     };
-    Ok(faults.report(message))
+    Ok(Answer { changed: Some(rows), ..faults.report(message) })
 }
+
+/// What an import says, and how many rows it wrote.
+type Imported = (String, u64);
 
 /// The bad records so far.
 struct Faults {
@@ -237,7 +240,8 @@ impl Faults {
         if unshown > 0 {
             rows.push(vec![Json::Null, json!(format!("and {} more", grouped(unshown)))]);
         }
-        Answer { message, columns: vec!["line".to_owned(), "report".to_owned()], rows }
+        let columns = vec!["line".to_owned(), "report".to_owned()];
+        Answer { message, columns, rows, changed: None }
     }
 }
 

@@ -87,7 +87,7 @@ impl Evidence {
 
 /// Runs a statement and says what it said.
 fn say(report: &Report, db: &Database, statement: &str) -> Result {
-    let Outcome::Done { message } = db.execute(statement, ())? else {
+    let Outcome::Done { message, .. } = db.execute(statement, ())? else {
         return Err(format!("`{statement}` says nothing").into());
     };
     // A path says where somebody keeps the data, which is nobody else's concern.

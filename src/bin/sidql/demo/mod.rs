@@ -101,7 +101,7 @@ fn walk_in(place: &Place) -> Exit {
         }
     };
     let settings = Settings { echo: true, timer: true, ..Settings::default() };
-    let mut shell = Shell::new(database.session(), settings, interrupts);
+    let mut shell = Shell::new(&database, settings, interrupts);
     let ended = walk::walk(&mut shell).and_then(|()| farewell(&mut shell, place, started));
     let exit = shell.end(ended);
     match database.close() {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use sidql::{Outcome, Value};
+use sidql::Value;
 
 use crate::repl::{Shell, Stop};
 
@@ -97,10 +97,10 @@ fn say(shell: &mut Shell, text: &str) -> Result<(), Stop> {
 /// The first levels of an item's SID.
 fn prefix_of(shell: &mut Shell, id: &str, levels: usize) -> Result<String, Stop> {
     let question = format!("SELECT sid FROM items WHERE id = '{id}'");
-    let sid = match shell.session().execute(&question, ()) {
-        Ok(Outcome::Rows(rows)) => rows.get(0, "sid").map(Value::to_string).unwrap_or_default(),
+    let sid = match shell.ask(&question) {
+        Ok(rows) => rows.get(0, "sid").map(Value::to_string).unwrap_or_default(),
         // The same statement through the shell reports what is wrong.
-        _ => return shell.statement(&question).and(Err(Stop::Failed)),
+        Err(_) => return shell.statement(&question).and(Err(Stop::Failed)),
     };
     Ok(sid.split('.').take(levels).collect::<Vec<_>>().join("."))
 }

@@ -6,8 +6,15 @@ use std::path::Path;
 use clap::ValueEnum;
 use sidql::grammar::suggest::nearest;
 
-use super::mode::Mode;
+use super::mode::{Mode, screen};
 use super::shell::{Place, Shell, Stop};
+use super::{dump, param, plot};
+
+/// The columns of what is typed, in the list of commands.
+const HELP_LEFT: usize = 24;
+
+/// The widest picture.
+const MAX_PLOT: usize = 80;
 
 /// One command: a constant record.
 struct Command {
@@ -19,10 +26,12 @@ struct Command {
 }
 
 /// What a command did.
-enum Answer {
+pub(super) enum Answer {
     Done,
     /// It was called in the wrong way.
     Refused(String),
+    /// What it asked of the database failed.
+    Failed(sidql::Error),
     Stopped(Stop),
 }
 
@@ -33,6 +42,13 @@ impl From<Result<(), Stop>> for Answer {
 }
 
 const COMMANDS: &[Command] = &[
+    Command {
+        name: ".dump",
+        aliases: &[],
+        arguments: "[items|interactions]",
+        summary: "writes statements that insert what there is again",
+        run: dump::dump,
+    },
     Command {
         name: ".echo",
         aliases: &[],
@@ -48,13 +64,33 @@ const COMMANDS: &[Command] = &[
         run: |_, _| Answer::Stopped(Stop::Quit),
     },
     Command {
+        name: ".expanded",
+        aliases: &["\\x"],
+        arguments: "on|off",
+        summary: "one line for each value, as `.mode line`",
+        run: expanded,
+    },
+    Command {
         name: ".headers",
         aliases: &[],
         arguments: "on|off",
         summary: "the names of columns in box, csv and tsv",
         run: |shell, arguments| switch(&mut shell.settings.headers, arguments),
     },
-    Command { name: ".help", aliases: &["\\?"], arguments: "", summary: "this list", run: help },
+    Command {
+        name: ".help",
+        aliases: &["\\?", "\\h"],
+        arguments: "[WORD …]",
+        summary: "this list, or the forms of the statements that begin with the words",
+        run: help,
+    },
+    Command {
+        name: ".import",
+        aliases: &[],
+        arguments: "FILE [RELATION]",
+        summary: "reads a file into items, unless another is named: COPY",
+        run: import,
+    },
     Command {
         name: ".jobs",
         aliases: &[],
@@ -75,6 +111,27 @@ const COMMANDS: &[Command] = &[
         arguments: "TEXT",
         summary: "what stands for null outside json",
         run: null_value,
+    },
+    Command {
+        name: ".param",
+        aliases: &["\\set"],
+        arguments: param::USAGE,
+        summary: "lists or sets what stands for $NAME in statements",
+        run: param::param,
+    },
+    Command {
+        name: ".plot",
+        aliases: &[],
+        arguments: plot::USAGE,
+        summary: "draws the loss of a job, or the use of codes and the sizes of buckets",
+        run: plot,
+    },
+    Command {
+        name: ".print",
+        aliases: &["\\echo"],
+        arguments: "[TEXT …]",
+        summary: "writes a line",
+        run: |shell, words| write(shell, &format!("{}\n", words.join(" "))),
     },
     Command {
         name: ".quit",
@@ -124,6 +181,37 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> + Clone {
     COMMANDS.iter().map(|command| command.name)
 }
 
+/// What can stand behind a command.
+pub(super) enum Argument {
+    None,
+    Words(Vec<String>),
+    File,
+    Relation,
+    /// What `.plot` names.
+    Plotted,
+}
+
+/// What can stand behind a command and so many words, for completion.
+pub(super) fn arguments(name: &str, words: usize) -> Argument {
+    let Some(command) = COMMANDS.iter().find(|command| command.names().any(|n| n == name)) else {
+        return Argument::None;
+    };
+    let fixed = |words: &str| Argument::Words(words.split('|').map(str::to_owned).collect());
+    match (command.name, words) {
+        (".plot", 0) => fixed("job|codebook"),
+        (".plot", 1) => Argument::Plotted,
+        (".param", 0) => fixed("set|unset|clear"),
+        (".dump", 0) => fixed("items|interactions"),
+        (".mode", 0) => {
+            Argument::Words(Mode::value_variants().iter().map(|mode| mode.name()).collect())
+        }
+        (".import" | ".read", 0) => Argument::File,
+        (".schema", 0) | (".import", 1) => Argument::Relation,
+        (_, 0) if command.arguments == "on|off" => fixed("on|off"),
+        _ => Argument::None,
+    }
+}
+
 /// Runs the command of a line.
 pub(super) fn run(shell: &mut Shell, line: &str, place: Option<Place<'_>>) -> Result<(), Stop> {
     // A `;` out of habit does no harm.
@@ -145,6 +233,7 @@ pub(super) fn run(shell: &mut Shell, line: &str, place: Option<Place<'_>>) -> Re
     match (command.run)(shell, arguments) {
         Answer::Done => Ok(()),
         Answer::Refused(message) => shell.refuse(&message, place),
+        Answer::Failed(error) => shell.failed(&error, place),
         Answer::Stopped(stop) => Err(stop),
     }
 }
@@ -180,22 +269,52 @@ fn switch(setting: &mut bool, arguments: &[String]) -> Answer {
     Answer::Done
 }
 
-fn help(shell: &mut Shell, _: &[String]) -> Answer {
+fn help(shell: &mut Shell, words: &[String]) -> Answer {
+    if words.is_empty() { commands(shell) } else { forms(shell, &words.join(" ")) }
+}
+
+/// The forms of the statements that begin with some words, or the line of a command.
+fn forms(shell: &mut Shell, asked: &str) -> Answer {
+    if let Some(command) = COMMANDS.iter().find(|command| command.names().any(|n| n == asked)) {
+        return write(
+            shell,
+            &format!("{} {}\n    {}\n", command.name, command.arguments, command.summary),
+        );
+    }
+    let asked = asked.to_uppercase();
+    let fits = |form: &&str| {
+        form.strip_prefix(asked.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    let found: Vec<&str> = sidql::grammar::statement_forms().filter(fits).collect();
+    if found.is_empty() {
+        return Answer::Refused(format!(
+            "no statement begins with {asked}; `.help` lists the commands, docs/language.md the statements"
+        ));
+    }
+    write(shell, &format!("{}\n", found.join("\n")))
+}
+
+fn commands(shell: &mut Shell) -> Answer {
     let left = |command: &Command| format!("{} {}", command.name, command.arguments);
-    let widest = COMMANDS.iter().map(|command| left(command).len()).max().unwrap_or(0);
     let mut text = String::new();
     for command in COMMANDS {
         let also = match command.aliases {
             [] => String::new(),
             aliases => format!(" (also {})", aliases.join(", ")),
         };
-        text += &format!("{:widest$}  {}{also}\n", left(command), command.summary);
+        let (left, room) = (left(command), HELP_LEFT);
+        // What is called in many ways has its summary on a line of its own.
+        let gap =
+            if left.chars().count() > room { format!("\n{:room$}", "") } else { String::new() };
+        text += &format!("{left:room$}{gap}  {}{also}\n", command.summary);
     }
-    text += "\nStatements end with `;`. SHOW KINDS lists policies, quantizers and encoders.\n";
+    text += "\nStatements end with `;`; `.help SELECT` tells the form of one. SHOW KINDS lists policies, quantizers and\n\
+             encoders, DESCRIBE KIND the options of one. Tab completes, Ctrl-C ends what runs.\n";
     write(shell, &text)
 }
 
-fn write(shell: &mut Shell, text: &str) -> Answer {
+pub(super) fn write(shell: &mut Shell, text: &str) -> Answer {
     shell.out().write_all(text.as_bytes()).map_err(Stop::Output).into()
 }
 
@@ -216,6 +335,33 @@ fn mode(shell: &mut Shell, arguments: &[String]) -> Answer {
     };
     shell.settings.mode = mode;
     Answer::Done
+}
+
+fn expanded(shell: &mut Shell, arguments: &[String]) -> Answer {
+    let mut on = shell.settings.mode == Mode::Line;
+    let answer = switch(&mut on, arguments);
+    if on != (shell.settings.mode == Mode::Line) {
+        shell.settings.mode = if on { Mode::Line } else { Mode::Box };
+    }
+    answer
+}
+
+fn plot(shell: &mut Shell, arguments: &[String]) -> Answer {
+    // Pictures are for people, who read no further than this.
+    let width = screen().min(MAX_PLOT);
+    match plot::plot(shell, arguments, width) {
+        Ok(picture) => write(shell, &picture),
+        Err(message) => Answer::Refused(message),
+    }
+}
+
+fn import(shell: &mut Shell, arguments: &[String]) -> Answer {
+    let (file, relation) = match arguments {
+        [file] => (file, "items"),
+        [file, relation] => (file, relation.as_str()),
+        _ => return Answer::Refused("say .import FILE [RELATION]".to_owned()),
+    };
+    shell.statement(&format!("COPY {relation} FROM '{}'", file.replace('\'', "''"))).into()
 }
 
 fn null_value(shell: &mut Shell, arguments: &[String]) -> Answer {

@@ -9,7 +9,7 @@ use rustyline::{ColorMode, CompletionType, Config, Editor};
 use sidql::Session;
 
 use super::complete::Helper;
-use super::script::is_dot;
+use super::script::{is_dot, spoken};
 use super::shell::{Shell, Stop};
 use crate::exit::say;
 
@@ -42,6 +42,7 @@ pub(super) fn interact(shell: &mut Shell, completing: Session, rc: bool) -> Resu
 
 fn converse(shell: &mut Shell, editor: &mut Editor<Helper, FileHistory>) -> Result<(), Stop> {
     loop {
+        shell.tell_of_jobs();
         let text = match editor.readline("sidql> ") {
             Ok(text) => text,
             Err(ReadlineError::Interrupted) => continue,
@@ -52,7 +53,11 @@ fn converse(shell: &mut Shell, editor: &mut Editor<Helper, FileHistory>) -> Resu
             continue;
         }
         editor.add_history_entry(text.trim_end()).map_err(unusable)?;
-        let result = if is_dot(&text) { shell.dot(&text, None) } else { shell.text(&text, None) };
+        let result = match spoken(&text) {
+            Some(command) => shell.dot(command, None),
+            None if is_dot(&text) => shell.dot(&text, None),
+            None => shell.text(&text, None),
+        };
         match result {
             Err(Stop::Failed) | Ok(()) => {}
             Err(Stop::Script(message)) => say(format_args!("error: {message}")),

@@ -6,16 +6,23 @@
 //!   `highlight.rs`
 //! - `mode.rs` names the forms of a result; `table.rs` writes those for people, `machine.rs` those
 //!   for programs
-//! - `watch.rs` shows the progress of a job; `interrupt.rs` lets Ctrl-C end a statement
+//! - `watch.rs` shows the progress of a job; `interrupt.rs` lets Ctrl-C end a statement, `keys.rs` reads the
+//!   answer about a job
+//! - `plot.rs` has the pictures of `.plot`, which `chart.rs` draws; `dump.rs` and `param.rs` the commands of their names
 
+mod chart;
 mod complete;
 mod dot;
+mod dump;
 mod edit;
 mod highlight;
 mod interrupt;
+mod keys;
 mod machine;
 mod mode;
 mod number;
+mod param;
+mod plot;
 mod script;
 mod shell;
 mod start;

@@ -39,6 +39,9 @@ pub(super) struct Look<'a> {
 /// The width of a box where there is no terminal to ask.
 const WIDTH: usize = 100;
 
+/// No terminal is narrower.
+const NARROWEST: usize = 10;
+
 impl<'a> Look<'a> {
     /// The look of a mode; `null` overrides its word for null.
     pub(super) fn new(mode: Mode, headers: bool, null: Option<&'a str>) -> Self {
@@ -47,11 +50,14 @@ impl<'a> Look<'a> {
     }
 }
 
-fn screen() -> usize {
+/// The columns of the terminal, or what stands for them where there is none.
+pub(super) fn screen() -> usize {
     let asked = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let terminal = || {
         let width = comfy_table::Table::new().width();
-        width.filter(|_| io::stdout().is_terminal()).map(usize::from)
+        // A terminal that does not know its width says 0.
+        let width = width.map(usize::from).filter(|width| *width >= NARROWEST);
+        width.filter(|_| io::stdout().is_terminal())
     };
     terminal().or_else(asked).unwrap_or(WIDTH)
 }

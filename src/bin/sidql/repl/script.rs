@@ -46,6 +46,15 @@ pub(super) fn is_dot(line: &str) -> bool {
     line.trim_start().starts_with(['.', '\\'])
 }
 
+/// The command that a person means who types its name as a word, as in other shells.
+pub(super) fn spoken(line: &str) -> Option<&'static str> {
+    match line.trim().trim_end_matches(';').trim_end().to_ascii_lowercase().as_str() {
+        "help" => Some(".help"),
+        "quit" | "exit" => Some(".quit"),
+        _ => None,
+    }
+}
+
 /// Whether no statement has begun in the text: it is blank or holds only closed comments.
 pub(super) fn is_idle(text: &str) -> bool {
     text.trim().is_empty() || (grammar::is_complete(text) && grammar::split(text).is_empty())

@@ -1,13 +1,16 @@
 //! One running shell: a session, its settings and where results go.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sidql::{Outcome, Session, grammar};
+use sidql::{Database, JobHandle, Outcome, Params, RowRef, Rows, Session, Value, grammar};
 
-use super::interrupt::Interrupts;
+use sidql::grammar::ast::Statement;
+
+use super::interrupt::{Interrupts, Pressed};
 use super::mode::{Look, Mode};
 use super::watch::Screen;
 use super::{dot, number};
@@ -31,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) keep_going: bool,
     /// Whether dot commands may not open files.
     pub(crate) safe: bool,
+    /// What stands for `$name` in statements.
+    pub(crate) params: BTreeMap<String, Value>,
 }
 
 impl Default for Settings {
@@ -43,6 +48,7 @@ impl Default for Settings {
             null: None,
             keep_going: false,
             safe: false,
+            params: BTreeMap::new(),
         }
     }
 }
@@ -78,7 +84,10 @@ pub(super) struct Place<'a> {
 
 /// A running shell.
 pub(crate) struct Shell {
+    database: Database,
     session: Session,
+    /// Jobs that go on behind the shell.
+    background: Vec<JobHandle>,
     interrupts: Interrupts,
     screen: Screen,
     out: BufWriter<io::Stdout>,
@@ -92,16 +101,21 @@ const MAX_DEPTH: usize = 16;
 
 impl Shell {
     /// A shell that writes to stdout and shows the progress of jobs on stderr.
-    pub(crate) fn new(mut session: Session, settings: Settings, interrupts: Interrupts) -> Self {
+    pub(crate) fn new(database: &Database, settings: Settings, interrupts: Interrupts) -> Self {
         let screen = Screen::default();
-        session.watch(screen.observer());
-        let out = BufWriter::new(io::stdout());
-        Shell { session, interrupts, screen, out, settings, failed: false, depth: 0 }
-    }
-
-    /// The session, for questions of the shell itself.
-    pub(crate) fn session(&mut self) -> &mut Session {
-        &mut self.session
+        let mut session = database.session();
+        session.watch(screen.observer(interrupts.clone()));
+        Shell {
+            database: database.clone(),
+            session,
+            background: Vec::new(),
+            interrupts,
+            screen,
+            out: BufWriter::new(io::stdout()),
+            settings,
+            failed: false,
+            depth: 0,
+        }
     }
 
     /// Where results go.
@@ -135,24 +149,64 @@ impl Shell {
         }
         let started = Instant::now();
         let running = self.interrupts.running(self.session.interrupt_handle(), &self.screen);
-        let result = self.session.execute(statement, ());
-        let interrupted = running.end();
+        let result = self.session.execute(statement, self.params());
+        let pressed = running.end();
         self.screen.clear();
+        // Its end is told by this statement.
+        if let Ok(Statement::WaitJob(job) | Statement::CancelJob(job)) = grammar::parse(statement) {
+            self.background.retain(|handle| handle.number() != job.node);
+        }
         match result {
             Ok(outcome) => {
-                self.show(&outcome, started.elapsed())?;
+                if let Outcome::Started { job } = &outcome {
+                    self.background.extend(self.database.job(*job));
+                }
+                self.show(&outcome, started.elapsed(), pressed)?;
                 self.out.flush()?;
                 Ok(())
             }
             Err(error) => {
                 self.complain(&error, place)?;
                 // A person who pressed Ctrl-C means the rest as well.
-                if interrupted { Err(Stop::Failed) } else { self.after_failure() }
+                if pressed == Pressed::Stop { Err(Stop::Failed) } else { self.after_failure() }
             }
         }
     }
 
-    fn show(&mut self, outcome: &Outcome, took: Duration) -> Result<(), Stop> {
+    fn params(&self) -> Params {
+        let given = self.settings.params.iter();
+        given.fold(Params::default(), |params, (name, value)| params.set(name, value.clone()))
+    }
+
+    /// Asks for the shell's own needs: the rows of a statement that is not shown.
+    pub(crate) fn ask(&mut self, question: &str) -> sidql::Result<Rows> {
+        self.session.query(question, ())
+    }
+
+    /// Hands over the rows of a statement one by one, with where results go.
+    pub(super) fn each(
+        &mut self,
+        question: &str,
+        mut take: impl FnMut(RowRef<'_>, &mut dyn Write) -> sidql::Result<()>,
+    ) -> sidql::Result<()> {
+        let question = self.database.prepare(question)?;
+        let out = &mut self.out;
+        self.session.for_each(&question, (), |row| take(row, out))
+    }
+
+    /// Tells of the jobs behind the shell that have ended since.
+    pub(super) fn tell_of_jobs(&mut self) {
+        self.background.retain(|job| {
+            match job.wait_timeout(Duration::ZERO) {
+                None => return true,
+                Some(Ok(message)) => say(format_args!("job {}: {message}", job.number())),
+                Some(Err(error)) => say(format_args!("job {}: {error}", job.number())),
+            }
+            false
+        });
+    }
+
+    fn show(&mut self, outcome: &Outcome, took: Duration, pressed: Pressed) -> Result<(), Stop> {
         let settings = &self.settings;
         let time = settings.timer.then(|| format!("{:.3} s", took.as_secs_f64()));
         let mode = settings.mode;
@@ -166,9 +220,11 @@ impl Shell {
                 let noun = if rows.len() == 1 { "row" } else { "rows" };
                 format!("{} {noun}", number::grouped(rows.len() as u64))
             }
-            Outcome::Done { message } => message.clone(),
+            Outcome::Done { message, .. } => message.clone(),
             Outcome::Started { job } => {
-                format!("job {job} started; `WAIT JOB {job};` waits for it")
+                let how =
+                    if pressed == Pressed::Detach { "goes on behind the shell" } else { "started" };
+                format!("job {job} {how}; `WAIT JOB {job};` waits for it")
             }
             _ => "done".to_owned(),
         };
@@ -202,7 +258,16 @@ impl Shell {
 
     /// Reports what is wrong with a dot command.
     pub(super) fn refuse(&mut self, message: &str, place: Option<Place<'_>>) -> Result<(), Stop> {
-        self.complain(&sidql::Error::input("shell", message), place)?;
+        self.failed(&sidql::Error::input("shell", message), place)
+    }
+
+    /// Reports what failed, which ends a script.
+    pub(super) fn failed(
+        &mut self,
+        error: &sidql::Error,
+        place: Option<Place<'_>>,
+    ) -> Result<(), Stop> {
+        self.complain(error, place)?;
         self.after_failure()
     }
 
@@ -242,6 +307,12 @@ impl Shell {
     /// How the command ends when the shell has ended like this.
     pub(crate) fn end(mut self, ended: Result<(), Stop>) -> Exit {
         let ended = ended.and_then(|()| Ok(self.out.flush()?));
+        self.tell_of_jobs();
+        for job in self.background.iter().map(JobHandle::number) {
+            say(format_args!(
+                "job {job} stops with the shell; `RESUME JOB {job};` goes on with it"
+            ));
+        }
         match ended {
             Ok(()) | Err(Stop::Quit) if self.failed && !self.interrupts.interactive() => {
                 Exit::Failed

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args, inputs: Vec<Input>) -> Exit {
             return Exit::Usage;
         }
     };
-    let mut shell = Shell::new(database.session(), settings(args), interrupts);
+    let mut shell = Shell::new(&database, settings(args), interrupts);
     let ended = if interactive {
         greet(args, &mut database.session());
         edit::interact(&mut shell, database.session(), !args.no_rc)

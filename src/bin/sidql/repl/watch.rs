@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sidql::{JobProgress, Progress};
 
+use super::interrupt::Interrupts;
 use super::number::{grouped, short, span};
 use crate::exit::say;
 
@@ -23,18 +24,40 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// What `Session::watch` is given.
-    pub(super) fn observer(&self) -> impl FnMut(&JobProgress) + Send + 'static {
+    /// What `Session::watch` is given. Nothing is drawn while a question is open.
+    pub(super) fn observer(
+        &self,
+        interrupts: Interrupts,
+    ) -> impl FnMut(&JobProgress) + Send + 'static {
         let terminal = io::stderr().is_terminal();
         let screen = self.clone();
         move |progress| {
+            let asking = interrupts.asking();
             let mut view = screen.lock();
             if progress.finished {
                 clear(&mut view);
                 return;
             }
-            let view = view.get_or_insert_with(View::new);
-            if terminal { view.draw(&progress.snapshot) } else { view.line(progress) }
+            let view = view.get_or_insert_with(|| View::new(progress.job));
+            match (terminal, asking) {
+                (true, false) => view.draw(&progress.snapshot),
+                (true, true) => {}
+                (false, _) => view.line(progress),
+            }
+        }
+    }
+
+    /// The job that the statement waits for.
+    pub(super) fn job(&self) -> Option<u64> {
+        self.lock().as_ref().map(|view| view.job)
+    }
+
+    /// Takes the bar away until it is drawn again.
+    pub(super) fn pause(&self) {
+        if let Some(view) = &mut *self.lock()
+            && let Some(bar) = view.bar.take()
+        {
+            bar.finish_and_clear();
         }
     }
 
@@ -65,13 +88,14 @@ fn clear(view: &mut Option<View>) {
 
 /// What is shown of one job.
 struct View {
+    job: u64,
     since: Instant,
     bar: Option<ProgressBar>,
 }
 
 impl View {
-    fn new() -> Self {
-        View { since: Instant::now(), bar: None }
+    fn new(job: u64) -> Self {
+        View { job, since: Instant::now(), bar: None }
     }
 
     fn draw(&mut self, snapshot: &Progress) {
