@@ -45,7 +45,7 @@ pub(super) const KIND: Kind = Kind {
     name: "item_graph",
     summary: "co-occurrence within a few steps, damped by popularity: the floor of every evaluation",
     needs_codebook: false,
-    reads_content: false,
+    reads: &[],
     answers: Answers::Scores,
     objectives: &["fit"],
     config: |given| options::checked(given, Config::check),

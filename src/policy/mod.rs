@@ -7,6 +7,7 @@
 mod decoder;
 mod hybrid;
 mod item_graph;
+mod language;
 mod parallel;
 mod popular;
 mod sid_head;
@@ -14,11 +15,14 @@ pub(crate) mod state;
 mod tiger;
 mod timeline;
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
 use serde_json::{Map, Value as Json};
 
 use crate::error::Result;
 use crate::index::Catalogue;
+use crate::model::base::Base;
 use crate::options::Given;
 use crate::progress::Progress;
 
@@ -40,8 +44,8 @@ pub(crate) struct Kind {
     pub(crate) summary: &'static str,
     /// Whether it needs the codes of a codebook.
     pub(crate) needs_codebook: bool,
-    /// Whether it reads the content of the items: their vectors in the space of the codebook.
-    pub(crate) reads_content: bool,
+    /// What it reads beside codes and histories.
+    pub(crate) reads: &'static [Reads],
     /// How it answers.
     pub(crate) answers: Answers,
     /// The objectives that can train it, the default first: `sft` by gradient, `fit` in closed form.
@@ -50,6 +54,22 @@ pub(crate) struct Kind {
     pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
     /// An untrained policy from its configuration (every field present), over items.
     pub(crate) build: fn(&Json, &Material<'_>, &Device, u64) -> Result<Policy>,
+}
+
+impl Kind {
+    /// Whether it reads this.
+    pub(crate) fn reads(&self, what: Reads) -> bool {
+        self.reads.contains(&what)
+    }
+}
+
+/// What a policy may read beside codes and histories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// The content of the items: their vectors in the space of the codebook.
+    Content,
+    /// A language model, which its option `base` names; none where that is empty.
+    Base,
 }
 
 /// How a kind of policy answers.
@@ -73,11 +93,13 @@ pub(crate) struct Material<'a> {
     pub(crate) content: &'a [f32],
     /// A hash of what made these vectors; others mean something else.
     pub(crate) made_by: u64,
+    /// The language model that it begins with.
+    pub(crate) base: Option<&'a Arc<Base>>,
 }
 
 impl<'a> From<&'a Catalogue> for Material<'a> {
     fn from(catalogue: &'a Catalogue) -> Self {
-        Material { catalogue, content: &[], made_by: 0 }
+        Material { catalogue, content: &[], made_by: 0, base: None }
     }
 }
 
@@ -177,6 +199,11 @@ pub(crate) trait Fit: Score {
 pub(crate) trait Learn: Send + Sync {
     /// The variables that training moves, by name.
     fn params(&self) -> &crate::nn::Params;
+
+    /// What it stands on beside its variables, where that can change: another basis is another run.
+    fn basis(&self) -> &str {
+        ""
+    }
 
     /// Takes from the histories to be learned what is counted, not learned by gradient. Before the first step, and again
     /// when a run is taken up.

@@ -14,12 +14,40 @@ use crate::decode::{Decode, Hit, Request, Source, Way, top};
 use crate::device::of_tests;
 use crate::index::Allowed;
 use crate::kind::find;
-use crate::policy::{KINDS, Kind as PolicyKind, Material};
+use crate::model::base;
+use crate::policy::{KINDS, Kind as PolicyKind, Material, Reads};
 use crate::progress::Unsaved;
 
+/// A kind of policy; one that may begin with a language model is several members.
+#[derive(Clone, Copy)]
+struct Member {
+    kind: &'static PolicyKind,
+    /// A tiny checkpoint, and the rank of what learns beside its blocks (0: they move themselves).
+    base: Option<(&'static str, usize)>,
+}
+
+impl Member {
+    fn name(self) -> String {
+        match self.base {
+            None => self.kind.name.to_owned(),
+            Some((base, rank)) => format!("{} over {base}, rank {rank}", self.kind.name),
+        }
+    }
+}
+
+/// What policies that may begin with a language model begin with.
+const BASES: [Option<(&str, usize)>; 3] = [None, Some(("llama", 8)), Some(("qwen2", 0))];
+
+fn members() -> impl Iterator<Item = Member> {
+    KINDS.iter().flat_map(|kind| {
+        let count = if kind.reads(Reads::Base) { BASES.len() } else { 1 };
+        BASES[..count].iter().map(move |base| Member { kind, base: *base })
+    })
+}
+
 /// Small sizes for whatever has such options.
-fn built(kind: &PolicyKind, seed: u64) -> Policy {
-    let mut config = (kind.config)(&[]).unwrap();
+fn built(member: Member, seed: u64) -> Policy {
+    let mut config = (member.kind.config)(&[]).unwrap();
     for (name, value) in [
         ("width", json!(32)),
         ("hidden", json!(48)),
@@ -37,8 +65,15 @@ fn built(kind: &PolicyKind, seed: u64) -> Policy {
         }
     }
     let (catalogue, content) = (catalogue(), content());
-    let material = Material { catalogue: &catalogue, content: &content, made_by: 1 };
-    (kind.build)(&Json::Object(config), &material, &of_tests().1, seed).unwrap()
+    let base = member.base.map(|(name, rank)| {
+        config.insert("base".to_owned(), name.into());
+        config.insert("lora".to_owned(), rank.into());
+        config.insert("history".to_owned(), 8.into());
+        base::of_tests(name)
+    });
+    let base = base.as_ref();
+    let material = Material { content: &content, made_by: 1, base, ..Material::from(&catalogue) };
+    (member.kind.build)(&Json::Object(config), &material, &of_tests().1, seed).unwrap()
 }
 
 /// Trains by an objective, for few steps where they are counted.
@@ -72,26 +107,28 @@ fn learn(
 }
 
 /// Epochs after which the toy task is known. Where an epoch has one target for each history, it takes more of them.
-fn enough(kind: &PolicyKind) -> usize {
-    if kind.name == "tiger" { 80 } else { 12 }
+fn enough(member: Member) -> usize {
+    match member {
+        Member { base: Some(_), .. } => 30,
+        Member { kind, .. } if kind.name == "tiger" => 80,
+        Member { .. } => 12,
+    }
 }
 
 /// What an objective begins with: the taught weights where it goes on from such, else those of a seed.
-fn start(kind: &PolicyKind, objective: &str, seed: u64) -> Policy {
-    let mut policy = built(kind, seed);
+fn start(member: Member, objective: &str, seed: u64) -> Policy {
+    let mut policy = built(member, seed);
     if find(OBJECTIVES, "objective", objective).unwrap().start == Start::Trained {
-        learn(&mut policy, "sft", enough(kind), &Progress::silent(), &Unsaved).unwrap();
+        learn(&mut policy, "sft", enough(member), &Progress::silent(), &Unsaved).unwrap();
     }
     policy
 }
 
 /// Every pair of a policy and an objective.
-fn pairs() -> Vec<(&'static PolicyKind, &'static str)> {
-    let of_kind = |kind: &&'static PolicyKind| {
-        let kind = *kind;
-        kind.objectives.iter().map(move |objective| (kind, *objective))
-    };
-    KINDS.iter().flat_map(of_kind).collect()
+fn pairs() -> Vec<(Member, &'static str)> {
+    let of_member =
+        |member: Member| member.kind.objectives.iter().map(move |objective| (member, *objective));
+    members().flat_map(of_member).collect()
 }
 
 fn ask(policy: &Policy, history: &[u32], allowed: &[u32], k: usize, decode: Decode) -> Vec<Hit> {
@@ -108,11 +145,11 @@ const WAYS: [Decode; 3] = [Decode::Auto, Decode::Beam, Decode::Exact];
 #[test]
 fn a_toy_task_is_learned_by_all() {
     let everything: Vec<u32> = (0..ITEMS).collect();
-    for (kind, objective) in pairs() {
-        let mut policy = start(kind, objective, 1);
-        let epochs = if objective == "sft" { enough(kind) } else { 2 };
+    for (member, objective) in pairs() {
+        let mut policy = start(member, objective, 1);
+        let epochs = if objective == "sft" { enough(member) } else { 2 };
         learn(&mut policy, objective, epochs, &Progress::silent(), &Unsaved).unwrap();
-        if kind.name == "popular" {
+        if member.kind.name == "popular" {
             continue; // it cannot tell one history from another
         }
         for decode in WAYS {
@@ -124,7 +161,7 @@ fn a_toy_task_is_learned_by_all() {
                     hits.iter().any(|hit| hit.position == target)
                 })
                 .count();
-            let name = kind.name;
+            let name = member.name();
             assert!(hits >= 18, "{name} by {objective}, {decode:?}: {hits} of {ITEMS} found");
         }
     }
@@ -133,52 +170,52 @@ fn a_toy_task_is_learned_by_all() {
 #[test]
 fn what_is_saved_comes_back_and_seeds_repeat() {
     let everything: Vec<u32> = (0..ITEMS).collect();
-    for (kind, objective) in pairs() {
+    for (member, objective) in pairs() {
         let trained = || {
-            let mut policy = start(kind, objective, 7);
+            let mut policy = start(member, objective, 7);
             learn(&mut policy, objective, 1, &Progress::silent(), &Unsaved).unwrap();
             policy
         };
         let (one, two) = (trained(), trained());
         let saved = one.save(&catalogue()).unwrap();
-        assert!(saved == two.save(&catalogue()).unwrap(), "{} by {objective}", kind.name);
-        let mut back = built(kind, 8);
+        assert!(saved == two.save(&catalogue()).unwrap(), "{} by {objective}", member.name());
+        let mut back = built(member, 8);
         back.load(&catalogue(), &saved).unwrap();
         for decode in WAYS {
             let answer = |policy: &Policy| ask(policy, &[3, 22, 21], &everything, 10, decode);
-            assert_eq!(answer(&one), answer(&back), "{} by {objective}", kind.name);
+            assert_eq!(answer(&one), answer(&back), "{} by {objective}", member.name());
         }
-        let damaged = built(kind, 8).load(&catalogue(), &saved[..saved.len() / 2]);
-        assert!(damaged.is_err(), "{}: half a state was taken", kind.name);
+        let damaged = built(member, 8).load(&catalogue(), &saved[..saved.len() / 2]);
+        assert!(damaged.is_err(), "{}: half a state was taken", member.name());
     }
 }
 
 #[test]
 fn runs_stop_and_go_on() {
-    for (kind, objective) in pairs().into_iter().filter(|(_, objective)| *objective != "fit") {
-        let mut straight = start(kind, objective, 3);
+    for (member, objective) in pairs().into_iter().filter(|(_, objective)| *objective != "fit") {
+        let mut straight = start(member, objective, 3);
         learn(&mut straight, objective, 2, &Progress::silent(), &Unsaved).unwrap();
         let progress = Progress::silent();
         let mut slot = Slot::new(Some((8, progress.clone())));
-        let mut stopped = start(kind, objective, 3);
+        let mut stopped = start(member, objective, 3);
         let error = learn(&mut stopped, objective, 2, &progress, &slot).unwrap_err();
-        assert!(error.is_cancelled(), "{} by {objective}: {error}", kind.name);
+        assert!(error.is_cancelled(), "{} by {objective}: {error}", member.name());
         slot.stop = None;
         // As after a restart: what it began with, and the checkpoint.
-        let mut resumed = start(kind, objective, 3);
+        let mut resumed = start(member, objective, 3);
         learn(&mut resumed, objective, 2, &Progress::silent(), &slot).unwrap();
         let saved = |policy: &Policy| policy.save(&catalogue()).unwrap();
-        assert!(saved(&resumed) == saved(&straight), "{} by {objective}", kind.name);
+        assert!(saved(&resumed) == saved(&straight), "{} by {objective}", member.name());
     }
 }
 
 #[test]
 fn a_closed_form_is_cancelled_too() {
-    for kind in KINDS.iter().filter(|kind| kind.objectives.contains(&"fit")) {
+    for member in members().filter(|member| member.kind.objectives.contains(&"fit")) {
         let progress = Progress::silent();
         progress.stop();
-        let error = learn(&mut built(kind, 1), "fit", 1, &progress, &Unsaved).unwrap_err();
-        assert!(error.is_cancelled(), "{}", kind.name);
+        let error = learn(&mut built(member, 1), "fit", 1, &progress, &Unsaved).unwrap_err();
+        assert!(error.is_cancelled(), "{}", member.name());
     }
 }
 
@@ -186,17 +223,17 @@ fn a_closed_form_is_cancelled_too() {
 #[test]
 fn answers_keep_to_what_is_allowed() {
     let everything: Vec<u32> = (0..ITEMS).collect();
-    for kind in KINDS {
-        let mut policy = built(kind, 5);
-        learn(&mut policy, kind.objectives[0], 1, &Progress::silent(), &Unsaved).unwrap();
+    for member in members() {
+        let mut policy = built(member, 5);
+        learn(&mut policy, member.kind.objectives[0], 1, &Progress::silent(), &Unsaved).unwrap();
         for (history, step) in [(&[][..], 1), (&[0, 7, 18][..], 2), (&[5][..], 5), (&[1][..], 23)] {
             let allowed: Vec<u32> = (0..ITEMS).step_by(step).collect();
             let fits = |at: &u32| allowed.contains(at) && !history.contains(at);
             let count = everything.iter().filter(|at| fits(at)).count();
             for decode in WAYS {
                 let got = ask(&policy, history, &allowed, 6, decode);
-                assert_eq!(got.len(), count.min(6), "{} {decode:?}", kind.name);
-                assert!(got.iter().all(|hit| fits(&hit.position)), "{} {decode:?}", kind.name);
+                assert_eq!(got.len(), count.min(6), "{} {decode:?}", member.name());
+                assert!(got.iter().all(|hit| fits(&hit.position)), "{} {decode:?}", member.name());
                 let distinct: HashSet<u32> = got.iter().map(|hit| hit.position).collect();
                 assert_eq!(distinct.len(), got.len());
                 if matches!(Way::of(&policy, decode), Way::Generate(_)) && decode != Decode::Exact {
@@ -205,7 +242,7 @@ fn answers_keep_to_what_is_allowed() {
                 let mut whole = ask(&policy, history, &everything, ITEMS as usize, decode);
                 whole.retain(|hit| fits(&hit.position));
                 whole.truncate(6);
-                assert_eq!(got, whole, "{} {decode:?}", kind.name);
+                assert_eq!(got, whole, "{} {decode:?}", member.name());
             }
         }
     }
