@@ -11,6 +11,8 @@ use crate::progress::{Checkpoint, Progress};
 
 /// How often work is asked to save its place.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
+/// How many times as long as saving took it then works: the place of a large model is gigabytes.
+const WORK_PER_SAVE: u32 = 20;
 
 /// The store, the caches, the progress and the checkpoint slot of one running job.
 pub(crate) struct Context<'a> {
@@ -43,12 +45,14 @@ pub(crate) struct Slot<'a> {
     store: &'a Store,
     job: JobNo,
     saved: Cell<Instant>,
+    /// How long it took.
+    cost: Cell<Duration>,
 }
 
 impl<'a> Slot<'a> {
     /// The slot of a job.
     pub(crate) fn new(store: &'a Store, job: JobNo) -> Self {
-        Slot { store, job, saved: Cell::new(Instant::now()) }
+        Slot { store, job, saved: Cell::new(Instant::now()), cost: Cell::default() }
     }
 }
 
@@ -63,6 +67,7 @@ impl Checkpoint for Slot<'_> {
     }
 
     fn save(&self, state: &[u8]) -> Result<()> {
+        let began = Instant::now();
         let write = self.store.write()?;
         if let Some(mut job) = jobs::get(&write, self.job)? {
             // The store removes the blob that is replaced.
@@ -70,11 +75,12 @@ impl Checkpoint for Slot<'_> {
             jobs::update(&write, &job)?;
             write.commit()?;
         }
+        self.cost.set(began.elapsed());
         self.saved.set(Instant::now());
         Ok(())
     }
 
     fn due(&self) -> bool {
-        self.saved.get().elapsed() >= SAVE_EVERY
+        self.saved.get().elapsed() >= SAVE_EVERY.max(self.cost.get() * WORK_PER_SAVE)
     }
 }
