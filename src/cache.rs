@@ -3,8 +3,8 @@
 //! Everything here is derived from the file and stamped with what it was built from: the revision of a
 //! generation, the number of a blob. A stale entry is rebuilt, never trusted.
 
-mod base;
 pub(crate) mod held;
+mod material;
 mod names;
 mod near;
 mod predicates;
@@ -376,8 +376,11 @@ pub(crate) fn untrained(
         _ => (Vec::new(), 0),
     };
     let device = device::choose(device)?;
-    let base = if kind.reads(Reads::Base) { base::open(view, &config, &device)? } else { None };
-    let material = Material { catalogue, content: &content, made_by, base: base.as_ref() };
+    let base = if kind.reads(Reads::Base) { material::base(view, &config, &device)? } else { None };
+    let reads_titles = kind.reads(Reads::Titles);
+    let titles = if reads_titles { material::titles(view, catalogue)? } else { Vec::new() };
+    let (content, base, titles) = (&content[..], base.as_ref(), &titles[..]);
+    let material = Material { catalogue, content, made_by, base, titles };
     (kind.build)(&config, &material, &device, seed)
 }
 

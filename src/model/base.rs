@@ -36,8 +36,6 @@ pub(crate) struct Base {
 pub(crate) struct Sizes {
     /// Numbers in a row.
     pub(crate) width: usize,
-    /// Units of a feed-forward layer.
-    pub(crate) hidden: usize,
     /// Heads of queries.
     pub(crate) heads: usize,
     /// Heads of keys and values.
@@ -111,8 +109,6 @@ pub(crate) struct Small {
     pub(crate) width: usize,
     /// Units of a feed-forward layer.
     pub(crate) hidden: usize,
-    /// Positions of a text.
-    pub(crate) positions: usize,
 }
 
 impl Base {
@@ -125,16 +121,12 @@ impl Base {
         let given = (DType::F32, device);
         // Its tables of angles are not used here.
         let context = 1;
-        let (language, mut tokenizer) = match folder.gguf() {
-            Some(path) => {
-                let mut gguf = Gguf::open(path)?;
-                let language = Language::of_gguf(&gguf, Packing::Unpack, given, context)?;
-                (language, folder.tokenizer().or_else(|_| gguf.tokenizer())?)
-            }
-            None => {
-                let language = Language::of_folder(&folder, given, context, true)?;
-                (language, folder.tokenizer()?)
-            }
+        let (language, mut tokenizer) = if let Some(path) = folder.gguf() {
+            let mut gguf = Gguf::open(path)?;
+            let language = Language::of_gguf(&gguf, Packing::Unpack, given, context)?;
+            (language, folder.tokenizer().or_else(|_| gguf.tokenizer())?)
+        } else {
+            (Language::of_folder(&folder, given, context, true)?, folder.tokenizer()?)
         };
         tokenizer.with_truncation(None).map_err(|error| unreadable(&*error))?;
         tokenizer.with_padding(None);
@@ -145,17 +137,16 @@ impl Base {
 
     /// Small weights from a seed, over the bytes of texts.
     pub(crate) fn random(small: Small, device: &Device, seed: u64) -> Result<Base> {
-        let Small { heads, width, hidden, positions, .. } = small;
+        let Small { heads, width, .. } = small;
         let half = width / heads / 2;
         let angle = |pair: usize| ANGLE_BASE.powf(-(pair as f64) / half as f64);
         let sizes = Sizes {
             width,
-            hidden,
             heads,
             kv_heads: heads,
             epsilon: 1e-6,
             angles: (0..half).map(angle).collect(),
-            positions,
+            positions: usize::MAX,
         };
         let weights = Weights::random(small, device, &mut source(seed, 0))?;
         Ok(Base { sizes, weights, fingerprint: String::new(), vocabulary: Vocabulary::Bytes })

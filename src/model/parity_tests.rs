@@ -346,7 +346,11 @@ fn gguf_files_apart_are_their_folders() {
                 [&layer.q, &layer.k, &layer.v, &layer.out, &layer.down]
                     .map(|part| part.matrix.flatten_all().unwrap().to_vec1::<f32>().unwrap())
             });
-            (parts.collect::<Vec<_>>(), base.sizes.angles.clone(), base.read("red shoe", true).unwrap())
+            (
+                parts.collect::<Vec<_>>(),
+                base.sizes.angles.clone(),
+                base.read("red shoe", true).unwrap(),
+            )
         };
         let (ours, theirs) = (of(file.to_str().unwrap()), of(&path(name)));
         assert_eq!((ours.0, ours.2), (theirs.0, theirs.2), "{name}");

@@ -211,6 +211,8 @@ fn side<R>((keys, values): (&Tensor, &Tensor), read: impl FnOnce(Side<'_>) -> R)
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use candle_core::Var;
+
     use super::*;
     use crate::nn::composed as as_elsewhere;
     use crate::nn::segments::tests::{assert_close, random_var};
@@ -227,13 +229,13 @@ mod tests {
         let (before, owners) = (parts(1, 8), [1u32, 0, 1, 1]);
         let after = [parts(100, 4), parts(200, 4)];
         let run = || {
-            let [q, k, v] = before.each_ref().map(|var| var.as_detached_tensor());
+            let [q, k, v] = before.each_ref().map(Var::as_detached_tensor);
             let segments = Segments::of_lengths(texts);
             let kept = grouped.keep((&k, &v), &segments).unwrap();
             grouped.forward((&q, &k, &v), &segments).unwrap();
             let mut cache = Cache::default();
             let steps = after.each_ref().map(|parts| {
-                let [q, k, v] = parts.each_ref().map(|var| var.as_detached_tensor());
+                let [q, k, v] = parts.each_ref().map(Var::as_detached_tensor);
                 grouped.step((&q, &k, &v), (&kept, &owners), &mut cache).unwrap()
             });
             steps.map(|step| step.to_vec2::<f32>().unwrap())

@@ -27,9 +27,8 @@
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
 
-use super::language::{Speaker, Speech};
+use super::language::{self, Speaker, Speech};
 use super::sid_head::{Codes, Depth};
 use super::timeline::{Lesson, Timeline, ends, latest};
 use super::{
@@ -40,7 +39,6 @@ use crate::device::source;
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
 use crate::nn::{Dropout, Moves, Params, Segments, Shape, sum_rows};
-use crate::options::{self, Given};
 
 /// The record of this policy.
 pub(super) const KIND: Kind = Kind {
@@ -50,7 +48,7 @@ pub(super) const KIND: Kind = Kind {
     reads: &[Reads::Base],
     answers: Answers::Beams,
     objectives: &["sft", "grpo", "s_dpo"],
-    config: configured,
+    config: |given| language::configured(given, Config::check, OF_RANDOM, OF_BASE),
     build: |config, material, device, seed| {
         let config: Config = serde_json::from_value(config.clone())?;
         Ok(Policy::Generate(match material.base {
@@ -112,28 +110,6 @@ impl Default for Config {
 /// Options that only random weights have, and those that only a base has.
 const OF_RANDOM: &[&str] = &["layers", "depth_layers", "heads", "width", "hidden", "buckets"];
 const OF_BASE: &[&str] = &["lora", "lora_alpha", "prompt"];
-
-/// Dropout over a base where none is given: it has learned much more than it is now taught.
-const BASE_DROPOUT: f64 = 0.05;
-
-/// All options; those that say nothing of this decoder are refused.
-fn configured(given: &[Given]) -> Result<Map<String, Json>> {
-    let mut config = options::checked(given, Config::check)?;
-    let has_base = config["base"] != "";
-    let (needless, why) = if has_base {
-        (OF_RANDOM, "the base has its sizes")
-    } else {
-        (OF_BASE, "it is for a decoder over a `base`")
-    };
-    if let Some(option) = given.iter().find(|option| needless.contains(&option.name.as_str())) {
-        let message = format!("option `{}` does not apply: {why}", option.name);
-        return Err(Error::input("bad-option", message).at(option.span.clone()));
-    }
-    if has_base && !given.iter().any(|option| option.name == "dropout") {
-        config.insert("dropout".to_owned(), BASE_DROPOUT.into());
-    }
-    Ok(config)
-}
 
 /// The decoder over a pretrained base.
 fn over_base(

@@ -86,6 +86,18 @@ impl ItemGraph {
     }
 }
 
+/// The graph with its defaults, counted over histories.
+pub(crate) fn counted(
+    catalogue: &Catalogue,
+    histories: &[History<'_>],
+    progress: &Progress,
+) -> Result<Box<dyn Score>> {
+    let histories: Vec<Vec<u32>> = histories.iter().map(|history| history.to_vec()).collect();
+    let mut graph = ItemGraph::new(Config::default());
+    graph.fit(catalogue, &histories, progress)?;
+    Ok(Box::new(graph))
+}
+
 /// Weighted links in rows; no rows before training.
 #[derive(Debug, Default, PartialEq)]
 struct Graph {

@@ -8,6 +8,7 @@ mod decoder;
 mod hybrid;
 mod item_graph;
 mod language;
+mod lc_rec;
 mod parallel;
 mod popular;
 mod sid_head;
@@ -18,6 +19,7 @@ mod timeline;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+pub(crate) use item_graph::counted;
 use serde_json::{Map, Value as Json};
 
 use crate::error::Result;
@@ -31,6 +33,7 @@ pub(crate) const KINDS: &[&Kind] = &[
     &decoder::KIND,
     &hybrid::KIND,
     &item_graph::KIND,
+    &lc_rec::KIND,
     &parallel::KIND,
     &popular::KIND,
     &tiger::KIND,
@@ -70,6 +73,8 @@ pub(crate) enum Reads {
     Content,
     /// A language model, which its option `base` names; none where that is empty.
     Base,
+    /// The titles of the items.
+    Titles,
 }
 
 /// How a kind of policy answers.
@@ -95,11 +100,13 @@ pub(crate) struct Material<'a> {
     pub(crate) made_by: u64,
     /// The language model that it begins with.
     pub(crate) base: Option<&'a Arc<Base>>,
+    /// The title of every item (empty where an item has none); none for a policy that does not read them.
+    pub(crate) titles: &'a [String],
 }
 
 impl<'a> From<&'a Catalogue> for Material<'a> {
     fn from(catalogue: &'a Catalogue) -> Self {
-        Material { catalogue, content: &[], made_by: 0, base: None }
+        Material { catalogue, content: &[], made_by: 0, base: None, titles: &[] }
     }
 }
 
@@ -201,8 +208,8 @@ pub(crate) trait Learn: Send + Sync {
     fn params(&self) -> &crate::nn::Params;
 
     /// What it stands on beside its variables, where that can change: another basis is another run.
-    fn basis(&self) -> &str {
-        ""
+    fn basis(&self) -> String {
+        String::new()
     }
 
     /// Takes from the histories to be learned what is counted, not learned by gradient. Before the first step, and again

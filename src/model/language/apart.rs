@@ -32,7 +32,6 @@ impl Language {
         };
         let sizes = Sizes {
             width: shape.width,
-            hidden: shape.hidden,
             heads: shape.heads,
             kv_heads: shape.kv_heads,
             epsilon: shape.epsilon,

@@ -14,8 +14,8 @@ impl Learn for Speaker {
         &self.language.params
     }
 
-    fn basis(&self) -> &str {
-        &self.language.base().fingerprint
+    fn basis(&self) -> String {
+        self.language.base().fingerprint.clone()
     }
 
     fn loss(

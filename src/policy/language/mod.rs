@@ -21,6 +21,9 @@ use std::sync::Arc;
 
 use candle_core::{D, Device, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
 
 use self::layer::Layer;
 pub(super) use self::sequences::{Lesson, Speaker, Speech};
@@ -31,6 +34,35 @@ use crate::nn::{
     Cache, Dropout, Grouped, Init, Moves, NONE, Params, Segments, Texts, Weight, normal, rms_norm,
     rows_times, sum_rows,
 };
+use crate::options::{self, Given};
+
+/// Dropout over a base where none is given: it has learned much more than it is now taught.
+const BASE_DROPOUT: f64 = 0.05;
+
+/// All options of a policy that may stand on a base; those that say nothing of it are refused: `of_random` with a base,
+/// `of_base` without.
+pub(super) fn configured<T: Default + Serialize + DeserializeOwned>(
+    given: &[Given],
+    check: impl FnOnce(&T) -> Result<()>,
+    of_random: &[&str],
+    of_base: &[&str],
+) -> Result<Map<String, Json>> {
+    let mut config = options::checked(given, check)?;
+    let has_base = config["base"] != "";
+    let (needless, why) = if has_base {
+        (of_random, "the base has its own sizes")
+    } else {
+        (of_base, "it is for a policy over a `base`")
+    };
+    if let Some(option) = given.iter().find(|option| needless.contains(&option.name.as_str())) {
+        let message = format!("option `{}` does not apply: {why}", option.name);
+        return Err(Error::input("bad-option", message).at(option.span.clone()));
+    }
+    if has_base && !given.iter().any(|option| option.name == "dropout") {
+        config.insert("dropout".to_owned(), BASE_DROPOUT.into());
+    }
+    Ok(config)
+}
 
 /// The model.
 pub(super) struct Language {

@@ -17,7 +17,7 @@ use crate::policy::{History, Targets, Training};
 pub(in crate::policy) struct Speaker {
     pub(super) language: Language,
     /// The tokens before a history.
-    pub(in crate::policy) prompt: Vec<u32>,
+    prompt: Vec<u32>,
     /// Items of a history that are read, the latest.
     history: usize,
     /// Share of the numbers dropped behind attention and feed-forward layers while training.
@@ -105,8 +105,13 @@ impl Speaker {
         Dropout { share: self.dropout, random }
     }
 
+    /// The tokens of a SID.
+    pub(in crate::policy) fn sid(&self, codes: &[u16]) -> Vec<u32> {
+        self.language.tokens_of(codes).collect()
+    }
+
     /// The tokens of a history behind the prompt.
-    pub(super) fn text(&self, catalogue: &Catalogue, history: History<'_>) -> Vec<u32> {
+    pub(in crate::policy) fn text(&self, catalogue: &Catalogue, history: History<'_>) -> Vec<u32> {
         let items = latest(history, self.history).iter();
         let codes = items.flat_map(|at| self.language.tokens_of(catalogue.codes_of(*at)));
         self.prompt.iter().copied().chain(codes).collect()

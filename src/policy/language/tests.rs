@@ -38,7 +38,7 @@ fn speaker(name: &str, moves: Moves, seed: u64) -> Speaker {
     let speaker = speaker_over(&base(name), moves, seed);
     let mut random = source(seed, 9);
     for param in speaker.params().iter() {
-        if param.name.ends_with(".up") || param.name == "code_head" {
+        if param.name == "code_head" || param.name.rsplit('.').next() == Some("up") {
             let numbers = normal(param.var.elem_count(), 0.3, &mut random);
             let numbers = Tensor::from_vec(numbers, param.var.dims(), param.var.device());
             param.var.set(&numbers.unwrap()).unwrap();

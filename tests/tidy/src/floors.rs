@@ -53,6 +53,7 @@ const SIDEWAYS: &[(&str, &str, &str)] = &[
     ("schema", "value", "a field has the type of a value"),
     ("cache", "decode", "it keeps what predicates allow"),
     ("enrich", "model", "a stage asks a model"),
+    ("policy", "model", "a policy learns over a language model"),
     ("value", "count", "a note of numbers"),
     ("settings", "options", "a setting is an option of the session"),
     ("settings", "value", "a setting has a value"),

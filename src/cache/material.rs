@@ -1,12 +1,14 @@
-//! The language model that a policy begins with, as the file knows it: by name, path and hash.
+//! What policies read beside codes: the language model that one begins with, which the file knows by name, path and hash,
+//! and the titles of items.
 
 use std::sync::Arc;
 
 use candle_core::Device;
 use serde_json::Value as Json;
-use sidql_storage::{View, models};
+use sidql_storage::{FieldValue, View, fields, items, models};
 
 use crate::error::{Error, Result};
+use crate::index::Catalogue;
 use crate::model::Make;
 use crate::model::base::Base;
 use crate::progress::Progress;
@@ -16,7 +18,7 @@ use crate::{kind, model};
 ///
 /// # Errors
 /// There is no such model any more, or its weights are gone or other ones.
-pub(super) fn open(view: &dyn View, config: &Json, device: &Device) -> Result<Option<Arc<Base>>> {
+pub(super) fn base(view: &dyn View, config: &Json, device: &Device) -> Result<Option<Arc<Base>>> {
     let Some(name) = config["base"].as_str().filter(|name| !name.is_empty()) else {
         return Ok(None);
     };
@@ -44,4 +46,26 @@ pub(super) fn open(view: &dyn View, config: &Json, device: &Device) -> Result<Op
     }
     let base = Base::open(&options, record.fingerprint, device).map_err(in_model)?;
     Ok(Some(Arc::new(base)))
+}
+
+/// The field that holds the titles of items.
+const TITLE: &str = "title";
+
+/// The title of every item of a catalogue; empty where it has none.
+pub(super) fn titles(view: &dyn View, catalogue: &Catalogue) -> Result<Vec<String>> {
+    let schema = fields::all(view)?;
+    let mut titles = vec![String::new(); catalogue.len()];
+    let Some(field) = schema.iter().position(|field| field.name.eq_ignore_ascii_case(TITLE)) else {
+        return Ok(titles);
+    };
+    for row in items::scan(view, 0)? {
+        let (number, item) = row?;
+        let position = catalogue.position(number);
+        if let (Some(position), Some(FieldValue::Text(title))) =
+            (position, item.field(field as u16))
+        {
+            titles[position as usize].clone_from(title);
+        }
+    }
+    Ok(titles)
 }
