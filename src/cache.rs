@@ -4,6 +4,7 @@
 //! generation, the number of a blob. A stale entry is rebuilt, never trusted.
 
 pub(crate) mod held;
+mod material;
 mod names;
 mod near;
 mod predicates;
@@ -25,7 +26,7 @@ use crate::index::sid::Codewords;
 use crate::index::{Catalogue, Trie};
 use crate::kind;
 use crate::model::{self, Ability, Encoder, FittedEncoder, ImageEncoder, Make, Model};
-use crate::policy::{self, Material, Policy};
+use crate::policy::{self, Material, Policy, Reads};
 use crate::quantize::Artefact;
 
 use held::Held;
@@ -371,11 +372,16 @@ pub(crate) fn untrained(
         .map_err(|error| Error::internal(format!("the options of `{}`: {error}", card.name)))?;
     let catalogue = ground.catalogue();
     let (content, made_by) = match ground {
-        Ground::Index(index) if kind.reads_content => content(view, index)?,
+        Ground::Index(index) if kind.reads(Reads::Content) => content(view, index)?,
         _ => (Vec::new(), 0),
     };
-    let material = Material { catalogue, content: &content, made_by };
-    (kind.build)(&config, &material, &device::choose(device)?, seed)
+    let device = device::choose(device)?;
+    let base = if kind.reads(Reads::Base) { material::base(view, &config, &device)? } else { None };
+    let reads_titles = kind.reads(Reads::Titles);
+    let titles = if reads_titles { material::titles(view, catalogue)? } else { Vec::new() };
+    let (content, base, titles) = (&content[..], base.as_ref(), &titles[..]);
+    let material = Material { catalogue, content, made_by, base, titles };
+    (kind.build)(&config, &material, &device, seed)
 }
 
 /// The vector of every item of an index in the space of its codebook, of unit length (zeros where there is none), and a

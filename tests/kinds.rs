@@ -21,10 +21,11 @@ fn train(db: &Database, kind: &str) {
         "decoder" => {
             "ON CODEBOOK full WITH (width = 32, heads = 2, hidden = 32, layers = 1, buckets = 512)"
         }
+        "lc_rec" => "WITH (width = 32, heads = 2, hidden = 32, layers = 1, title_tokens = 8)",
         _ => "",
     };
     let training = match kind {
-        "decoder" => "WITH (epochs = 30, batch = 8, lr = 0.01, patience = 0)",
+        "decoder" | "lc_rec" => "WITH (epochs = 30, batch = 8, lr = 0.01, patience = 0)",
         _ => "",
     };
     run(db, &format!("CREATE POLICY p USING {kind} {options}"));

@@ -6,7 +6,7 @@ use std::path::Path;
 use sidql::{Database, Outcome};
 
 use crate::support::beside::{data, model};
-use crate::support::toy::{rows, run};
+use crate::support::toy::{code, fill, rows, run};
 
 /// Items of Beauty that are encoded: enough for neighbours that mean something.
 const BEAUTY: usize = 600;
@@ -147,4 +147,39 @@ fn a_small_language_model_answers_within_the_file_or_is_listed() {
     assert_eq!(failed.len() + done.len(), ASKED);
     // A model this small seldom keeps to the schema; what it said is kept.
     assert!(failed.rows.iter().all(|row| !row[5].to_string().is_empty()), "{failed:?}");
+}
+
+/// A few steps over real weights: it answers within the predicate, the same after the file was opened again, and says what
+/// is wrong where its base has gone.
+#[test]
+fn a_policy_learns_over_a_small_language_model() {
+    let Some(weights) = model("smollm2-135m") else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let gguf = scratch.path().join("base.gguf");
+    std::os::unix::fs::symlink(weights.join("SmolLM2-135M-Instruct.Q4_1.gguf"), &gguf).unwrap();
+    let file = scratch.path().join("shop.sidql");
+    let db = Database::open(&file).unwrap();
+    fill(&db, scratch.path());
+    code(&db);
+    run(&db, &format!("CREATE MODEL smol USING causal_lm WITH (path = '{}')", gguf.display()));
+    run(&db, "CREATE POLICY p USING decoder WITH (base = 'smol', lora = 4, history = 6)");
+    run(
+        &db,
+        "TRAIN POLICY p WITH (epochs = 1, batch = 16, lr = 0.001, warmup = 0, validation_users = 4)",
+    );
+    let ask = |db: &Database| {
+        rows(db, "RECOMMEND 5 FOR USER 'u1' USING p WHERE price < 60 WITH (beam = 5)")
+    };
+    let (found, seen) = (ask(&db), rows(&db, "SELECT item FROM interactions WHERE user = 'u1'"));
+    assert_eq!(found.len(), 5);
+    let seen: Vec<String> = seen.rows.iter().map(|row| row[0].to_string()).collect();
+    assert!(found.rows.iter().all(|row| !seen.contains(&row[1].to_string())), "{found:?}");
+    db.close().unwrap();
+    let db = Database::open(&file).unwrap();
+    assert_eq!(ask(&db), found);
+    db.close().unwrap();
+    std::fs::remove_file(&gguf).unwrap();
+    let db = Database::open(&file).unwrap();
+    let error = db.query("RECOMMEND 5 FOR USER 'u1' USING p", ()).err().unwrap();
+    assert_eq!(error.code(), "no-weights", "{error}");
 }

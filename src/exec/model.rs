@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::Value as Json;
-use sidql_storage::{Body, EvidenceKind, Model, evidence, items, models, spaces};
+use sidql_storage::{
+    Body, EvidenceKind, Model, PolicyCard, evidence, items, models, policies, spaces,
+};
 
 use super::{Context, Outcome};
 use crate::cache;
@@ -39,12 +41,28 @@ pub(crate) fn drop(context: &mut Context<'_>, name: &str) -> Result<Outcome> {
             bound.push(space.name);
         }
     }
+    let over = |card: &PolicyCard| -> Result<bool> {
+        let options: Json = serde_json::from_str(&card.config)?;
+        Ok(options["base"] == name)
+    };
+    let mut standing = Vec::new();
+    for card in policies::all(context.view()?)? {
+        if over(&card)? {
+            standing.push(card.name);
+        }
+    }
     context.change(|write| Ok(models::drop(write, name)?))?;
     let mut message = format!("model `{name}` dropped");
     if !bound.is_empty() {
         message += &format!(
             "; new items get no vectors in {} until a model of this name is created again",
             bound.join(", ")
+        );
+    }
+    if !standing.is_empty() {
+        message += &format!(
+            "; policies over it ({}) can be neither asked nor trained until one over the same weights is created again",
+            standing.join(", ")
         );
     }
     Ok(Outcome::say(message))

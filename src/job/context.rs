@@ -12,6 +12,8 @@ use crate::progress::{Checkpoint, Progress};
 
 /// How often work is asked to save its place.
 const SAVE_EVERY: Duration = Duration::from_secs(10);
+/// How many times as long as saving took it then works: the place of a large model is gigabytes.
+const WORK_PER_SAVE: u32 = 20;
 
 /// The store, the caches, the progress and the checkpoint slot of one running job.
 pub(crate) struct Context<'a> {
@@ -45,12 +47,15 @@ pub(crate) struct Slot<'a> {
     job: JobNo,
     progress: &'a Progress,
     saved: Cell<Instant>,
+    /// How long it took.
+    cost: Cell<Duration>,
 }
 
 impl<'a> Slot<'a> {
     /// The slot of a job.
     pub(crate) fn new(store: &'a Store, job: JobNo, progress: &'a Progress) -> Self {
-        Slot { store, job, progress, saved: Cell::new(Instant::now()) }
+        let saved = Cell::new(Instant::now());
+        Slot { store, job, progress, saved, cost: Cell::default() }
     }
 }
 
@@ -65,6 +70,7 @@ impl Checkpoint for Slot<'_> {
     }
 
     fn save(&self, state: &[u8]) -> Result<()> {
+        let began = Instant::now();
         let write = self.store.write()?;
         if let Some(mut job) = jobs::get(&write, self.job)? {
             // The store removes the blob that is replaced.
@@ -75,11 +81,12 @@ impl Checkpoint for Slot<'_> {
             jobs::update(&write, &job)?;
             write.commit()?;
         }
+        self.cost.set(began.elapsed());
         self.saved.set(Instant::now());
         Ok(())
     }
 
     fn due(&self) -> bool {
-        self.saved.get().elapsed() >= SAVE_EVERY
+        self.saved.get().elapsed() >= SAVE_EVERY.max(self.cost.get() * WORK_PER_SAVE)
     }
 }

@@ -5,6 +5,7 @@
 //! folder or a file (`folder.rs`) and run here; `openai.rs` asks an endpoint through `client.rs`. A model knows
 //! nothing of items: what is asked, and what an answer must look like, is `enrich/`'s business.
 
+pub(crate) mod base;
 mod bert;
 mod causal_lm;
 mod chat_template;

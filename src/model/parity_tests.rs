@@ -330,6 +330,36 @@ fn gguf_files_equal_their_folders() {
     }
 }
 
+/// However heads were stored, apart they are those of the folder.
+#[test]
+fn gguf_files_apart_are_their_folders() {
+    let out = tempfile::tempdir().unwrap();
+    for (name, architecture) in &FAMILIES[..3] {
+        let file = out.path().join(format!("{name}.gguf"));
+        write_gguf(name, architecture, &file);
+        std::fs::copy(folder(name).join("tokenizer.json"), out.path().join("tokenizer.json"))
+            .unwrap();
+        let of = |path: &str| {
+            let config = json!({"path": path});
+            let base = base::Base::open(&config, String::new(), &Device::Cpu).unwrap();
+            let parts = base.weights.layers.iter().flat_map(|layer| {
+                [&layer.q, &layer.k, &layer.v, &layer.out, &layer.down]
+                    .map(|part| part.matrix.flatten_all().unwrap().to_vec1::<f32>().unwrap())
+            });
+            (
+                parts.collect::<Vec<_>>(),
+                base.sizes.angles.clone(),
+                base.read("red shoe", true).unwrap(),
+            )
+        };
+        let (ours, theirs) = (of(file.to_str().unwrap()), of(&path(name)));
+        assert_eq!((ours.0, ours.2), (theirs.0, theirs.2), "{name}");
+        for (ours, theirs) in ours.1.iter().zip(theirs.1) {
+            assert!((ours - theirs).abs() < 1e-6, "{name}");
+        }
+    }
+}
+
 /// Questions that are asked together: each has the answer that it has alone, whatever they begin with.
 #[test]
 fn an_answer_does_not_depend_on_the_batch() {

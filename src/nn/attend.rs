@@ -11,11 +11,14 @@ use super::host::{CHUNK, add_scaled, dot, slice, with};
 use super::rotary::Rotary;
 use super::segments::Segments;
 
-/// Attention of every row to rows of its sequence. Input: rows × 3·width, queries, keys and values
-/// side by side, before the rotation. Output: rows × width.
+/// Attention of every row to rows of its sequence. Input: rows × (heads + 2 · heads of keys) · head width, queries, keys
+/// and values side by side, before the rotation. Output: rows × heads · head width.
 pub(super) struct Attend {
     pub(super) segments: Segments,
+    /// Heads of queries.
     pub(super) heads: usize,
+    /// Heads of keys and values; several heads of queries may share one (arXiv 2305.13245).
+    pub(super) kv_heads: usize,
     /// Turns queries and keys; nothing where the rows know their positions already.
     pub(super) rotary: Option<Arc<Rotary>>,
     /// Whether a row sees itself and the earlier rows alone, not all of its sequence.
@@ -34,16 +37,17 @@ struct Head {
 
 impl Head {
     /// Copies the columns of head `head` out of the packed rows of one sequence and adds their bias.
-    fn read(qkv: &[f32], bias: Option<&[f32]>, op: &Attend, width: usize, head: usize) -> Head {
-        let head_width = width / op.heads;
-        let part = |which: usize, rotary: Option<&Rotary>| {
-            let columns = which * width + head * head_width..;
-            let mut rows = Vec::with_capacity(qkv.len() / 3 / op.heads);
-            for (position, row) in qkv.chunks_exact(3 * width).enumerate() {
+    fn read(qkv: &[f32], bias: Option<&[f32]>, op: &Attend, columns: usize, head: usize) -> Head {
+        let head_width = op.head_width(columns);
+        let [q, k, v] = op.places(head_width, head);
+        let part = |first: usize, rotary: Option<&Rotary>| {
+            let place = first..;
+            let mut rows = Vec::with_capacity(qkv.len() / columns * head_width);
+            for (position, row) in qkv.chunks_exact(columns).enumerate() {
                 let first = rows.len();
-                rows.extend_from_slice(&row[columns.clone()][..head_width]);
+                rows.extend_from_slice(&row[place.clone()][..head_width]);
                 if let Some(bias) = bias {
-                    add_scaled(&mut rows[first..], 1.0, &bias[columns.clone()]);
+                    add_scaled(&mut rows[first..], 1.0, &bias[place.clone()]);
                 }
                 if let Some(rotary) = rotary {
                     rotary.turn(&mut rows[first..], position, 1.0);
@@ -52,7 +56,7 @@ impl Head {
             rows
         };
         let (scale, rotary) = (1.0 / (head_width as f32).sqrt(), op.rotary.as_deref());
-        let (q, k, v) = (part(0, rotary), part(1, rotary), part(2, None));
+        let (q, k, v) = (part(q, rotary), part(k, rotary), part(v, None));
         Head { width: head_width, scale, causal: op.causal, q, k, v }
     }
 
@@ -71,6 +75,23 @@ impl Head {
 }
 
 impl Attend {
+    /// Numbers of a head, of so many in a row of the input.
+    fn head_width(&self, columns: usize) -> usize {
+        columns / (self.heads + 2 * self.kv_heads)
+    }
+
+    /// Numbers in a row of the output.
+    fn width(&self, columns: usize) -> usize {
+        self.heads * self.head_width(columns)
+    }
+
+    /// The first columns of a head's queries, and of the keys and values that it sees.
+    fn places(&self, head_width: usize, head: usize) -> [usize; 3] {
+        let shared = head * self.kv_heads / self.heads;
+        let first = [head, self.heads + shared, self.heads + self.kv_heads + shared];
+        first.map(|head| head * head_width)
+    }
+
     /// Splits rows of `width` numbers into the runs of sequences that one thread handles.
     fn split<'a>(
         &self,
@@ -87,16 +108,17 @@ impl Attend {
         .collect()
     }
 
-    fn forward(&self, qkv: &[f32], bias: Option<&[f32]>, width: usize) -> Vec<f32> {
-        let mut out = vec![0f32; qkv.len() / 3];
+    fn forward(&self, qkv: &[f32], bias: Option<&[f32]>, columns: usize) -> Vec<f32> {
+        let width = self.width(columns);
+        let mut out = vec![0f32; qkv.len() / columns * width];
         self.split(&mut out, width).into_par_iter().for_each(|(run, mut out)| {
             let mut weights = Vec::new();
             for rows in run {
                 let (mine, rest) = out.split_at_mut(rows.len() * width);
                 out = rest;
-                let qkv = &qkv[rows.start * 3 * width..rows.end * 3 * width];
+                let qkv = &qkv[rows.start * columns..rows.end * columns];
                 for head in 0..self.heads {
-                    let h = Head::read(qkv, bias, self, width, head);
+                    let h = Head::read(qkv, bias, self, columns, head);
                     for (at, out) in mine.chunks_exact_mut(width).enumerate() {
                         h.weights(at, &mut weights);
                         let out = &mut out[head * h.width..][..h.width];
@@ -110,16 +132,17 @@ impl Attend {
         out
     }
 
-    fn backward(&self, qkv: &[f32], grad: &[f32], width: usize) -> Vec<f32> {
+    fn backward(&self, qkv: &[f32], grad: &[f32], columns: usize) -> Vec<f32> {
+        let width = self.width(columns);
         let mut out = vec![0f32; qkv.len()];
-        self.split(&mut out, 3 * width).into_par_iter().for_each(|(run, mut out)| {
+        self.split(&mut out, columns).into_par_iter().for_each(|(run, mut out)| {
             for rows in run {
-                let (mine, rest) = out.split_at_mut(rows.len() * 3 * width);
+                let (mine, rest) = out.split_at_mut(rows.len() * columns);
                 out = rest;
-                let qkv = &qkv[rows.start * 3 * width..rows.end * 3 * width];
+                let qkv = &qkv[rows.start * columns..rows.end * columns];
                 let grad = &grad[rows.start * width..rows.end * width];
                 for head in 0..self.heads {
-                    self.backward_head(head, qkv, grad, width, mine);
+                    self.backward_head(head, qkv, grad, columns, mine);
                 }
             }
         });
@@ -128,14 +151,21 @@ impl Attend {
 
     /// With weights `p` and output `o = Σ pⱼvⱼ`: `dvⱼ = p·g`, `ds = p(g·v − Σ p(g·v))`, `dq =
     /// ds·k`, `dk = ds·q`.
-    fn backward_head(&self, head: usize, qkv: &[f32], grad: &[f32], width: usize, out: &mut [f32]) {
-        let h = Head::read(qkv, None, self, width, head);
-        let columns = head * h.width..(head + 1) * h.width;
+    fn backward_head(
+        &self,
+        head: usize,
+        qkv: &[f32],
+        grad: &[f32],
+        columns: usize,
+        out: &mut [f32],
+    ) {
+        let h = Head::read(qkv, None, self, columns, head);
+        let mine = head * h.width..(head + 1) * h.width;
         let (mut dq, mut dk) = (vec![0f32; h.q.len()], vec![0f32; h.k.len()]);
         let mut dv = vec![0f32; h.v.len()];
         let (mut weights, mut products) = (Vec::new(), Vec::new());
-        for (at, grad) in grad.chunks_exact(width).enumerate() {
-            let grad = &grad[columns.clone()];
+        for (at, grad) in grad.chunks_exact(self.width(columns)).enumerate() {
+            let grad = &grad[mine.clone()];
             h.weights(at, &mut weights);
             products.clear();
             products.extend((0..weights.len()).map(|j| dot(grad, h.row(&h.v, j))));
@@ -148,15 +178,16 @@ impl Attend {
                 add_scaled(&mut dk[there], ds, h.row(&h.q, at));
             }
         }
-        for (at, out) in out.chunks_exact_mut(3 * width).enumerate() {
-            let mine = at * h.width..(at + 1) * h.width;
+        let places = self.places(h.width, head);
+        for (at, out) in out.chunks_exact_mut(columns).enumerate() {
+            let row = at * h.width..(at + 1) * h.width;
             if let Some(rotary) = &self.rotary {
-                rotary.turn(&mut dq[mine.clone()], at, -1.0);
-                rotary.turn(&mut dk[mine.clone()], at, -1.0);
+                rotary.turn(&mut dq[row.clone()], at, -1.0);
+                rotary.turn(&mut dk[row.clone()], at, -1.0);
             }
-            for (which, part) in [&dq, &dk, &dv].into_iter().enumerate() {
-                out[which * width + columns.start..][..h.width]
-                    .copy_from_slice(&part[mine.clone()]);
+            for (first, part) in places.into_iter().zip([&dq, &dk, &dv]) {
+                // Heads of queries that share keys and values add up there.
+                add_scaled(&mut out[first..][..h.width], 1.0, &part[row.clone()]);
             }
         }
     }
@@ -172,9 +203,9 @@ impl CustomOp1 for Attend {
         qkv: &CpuStorage,
         layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (rows, width) = (layout.dims()[0], layout.dims()[1] / 3);
-        let out = self.forward(slice(qkv, layout)?, None, width);
-        Ok((CpuStorage::F32(out), Shape::from((rows, width))))
+        let (rows, columns) = (layout.dims()[0], layout.dims()[1]);
+        let out = self.forward(slice(qkv, layout)?, None, columns);
+        Ok((CpuStorage::F32(out), Shape::from((rows, self.width(columns)))))
     }
 
     fn bwd(
@@ -183,14 +214,13 @@ impl CustomOp1 for Attend {
         _result: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<Option<Tensor>> {
-        let width = qkv.dim(1)? / 3;
-        let d = with(qkv, |qkv| with(grad, |grad| self.backward(qkv, grad, width)))??;
+        let columns = qkv.dim(1)?;
+        let d = with(qkv, |qkv| with(grad, |grad| self.backward(qkv, grad, columns)))??;
         Tensor::from_vec(d, qkv.shape(), qkv.device()).map(Some)
     }
 }
 
-/// The same over rows that still lack their bias, which is the second input: 3·width. Without
-/// gradient.
+/// The same over rows that still lack their bias, which is the second input. Without gradient.
 pub(super) struct AttendBiased(pub(super) Attend);
 
 impl CustomOp2 for AttendBiased {
@@ -205,10 +235,10 @@ impl CustomOp2 for AttendBiased {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (rows, width) = (layout.dims()[0], layout.dims()[1] / 3);
+        let (rows, columns) = (layout.dims()[0], layout.dims()[1]);
         let bias = slice(bias, bias_layout)?;
-        let out = self.0.forward(slice(qkv, layout)?, Some(bias), width);
-        Ok((CpuStorage::F32(out), Shape::from((rows, width))))
+        let out = self.0.forward(slice(qkv, layout)?, Some(bias), columns);
+        Ok((CpuStorage::F32(out), Shape::from((rows, self.0.width(columns)))))
     }
 }
 

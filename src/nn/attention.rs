@@ -20,10 +20,10 @@ pub(crate) struct Attention {
     rotary: Arc<Rotary>,
 }
 
-/// The keys (rotated) and values that each row has gathered, both rows × length × width.
+/// The keys (rotated) and values that each row has gathered, both rows × length × width of all heads of keys.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cache {
-    past: Option<(Tensor, Tensor)>,
+    pub(super) past: Option<(Tensor, Tensor)>,
 }
 
 impl Cache {
@@ -36,7 +36,7 @@ impl Cache {
     }
 
     /// How many positions it holds.
-    fn length(&self) -> Result<usize> {
+    pub(super) fn length(&self) -> Result<usize> {
         self.past.as_ref().map_or(Ok(0), |(keys, _)| Ok(keys.dim(1)?))
     }
 }
@@ -59,7 +59,8 @@ impl Attention {
     pub(super) fn forward(&self, x: &Tensor, segments: &Segments) -> Result<Tensor> {
         let qkv = self.qkv.forward(x)?; // rows × 3·width
         let (heads, rotary) = (self.heads, Some(self.rotary.clone()));
-        let op = Attend { segments: segments.clone(), heads, rotary, causal: true };
+        let op =
+            Attend { segments: segments.clone(), heads, kv_heads: heads, rotary, causal: true };
         let mixed =
             if fused(&qkv) { qkv.contiguous()?.apply_op1(op)? } else { composed(&qkv, &op)? };
         self.out.forward(&mixed)
@@ -104,7 +105,8 @@ pub(crate) fn attend_all(
     segments: &Segments,
     heads: usize,
 ) -> Result<Tensor> {
-    let op = Attend { segments: segments.clone(), heads, rotary: None, causal: false };
+    let op =
+        Attend { segments: segments.clone(), heads, kv_heads: heads, rotary: None, causal: false };
     if fused(qkv) {
         return Ok(qkv.contiguous()?.apply_op2_no_bwd(bias, &AttendBiased(op))?);
     }
@@ -118,9 +120,10 @@ pub(crate) fn softmax(scores: &Tensor) -> Result<Tensor> {
 }
 
 /// The composed form over packed rows: pads the sequences, attends under a mask, packs them again.
-fn composed(qkv: &Tensor, op: &Attend) -> Result<Tensor> {
-    let Attend { segments, heads, rotary, .. } = op;
-    let (rows, width, heads) = (qkv.dim(0)?, qkv.dim(1)? / 3, *heads);
+pub(super) fn composed(qkv: &Tensor, op: &Attend) -> Result<Tensor> {
+    let Attend { segments, rotary, .. } = op;
+    let (rows, heads, kv_heads) = (qkv.dim(0)?, op.heads, op.kv_heads);
+    let head_width = qkv.dim(1)? / (heads + 2 * kv_heads);
     let (device, longest) = (qkv.device(), segments.longest());
     let positions: Vec<u32> = segments.iter().flat_map(|s| 0..s.len() as u32).collect();
     let mut padded = Vec::new(); // for each padded place its packed row
@@ -131,23 +134,37 @@ fn composed(qkv: &Tensor, op: &Attend) -> Result<Tensor> {
         padded.extend((0..longest).map(|j| (segment.start + j).min(rows - 1) as u32));
     }
     let padded = Tensor::new(padded, device)?;
-    let part = |which: usize, turn: bool| -> Result<Tensor> {
-        let mut x = qkv.narrow(1, which * width, width)?.reshape((rows, heads, ()))?;
+    let part = |first: usize, of: usize, turn: bool| -> Result<Tensor> {
+        let x = qkv.narrow(1, first * head_width, of * head_width)?;
+        let mut x = x.reshape((rows, of, head_width))?;
         if let Some(rotary) = rotary.as_deref().filter(|_| turn) {
             x = rotary.composed(&x, &positions)?;
         }
         let x = x.contiguous()?.index_select(&padded, 0)?; // sequences·longest × heads × head width
-        let shape = (segments.len(), longest, heads, width / heads);
-        Ok(x.reshape(shape)?.transpose(1, 2)?.contiguous()?)
+        let shape = (segments.len(), longest, of, head_width);
+        shared(&x.reshape(shape)?.transpose(1, 2)?.contiguous()?, heads)
     };
-    let (q, k, v) = (part(0, true)?, part(1, true)?, part(2, false)?);
+    let q = part(0, heads, true)?;
+    let (k, v) = (part(heads, kv_heads, true)?, part(heads + kv_heads, kv_heads, false)?);
     // sequences × heads × longest × longest
-    let scores = (q.matmul(&k.t()?)? / ((width / heads) as f64).sqrt())?;
+    let scores = (q.matmul(&k.t()?)? / (head_width as f64).sqrt())?;
     let mask = mask(op, device)?.to_dtype(scores.dtype())?;
     let weights = softmax(&scores.broadcast_add(&mask)?)?;
     let mixed = weights.matmul(&v)?.transpose(1, 2)?; // sequences × longest × heads × head width
-    let mixed = mixed.reshape((segments.len() * longest, width))?;
+    let mixed = mixed.reshape((segments.len() * longest, heads * head_width))?;
     Ok(mixed.index_select(&Tensor::new(packed, device)?, 0)?)
+}
+
+/// Repeats heads of keys or values for the heads of queries that share them. `x`: any × heads of keys × length × head
+/// width. Gives any × heads × length × head width.
+pub(super) fn shared(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let (any, kv_heads, length, width) = x.dims4()?;
+    if kv_heads == heads {
+        return Ok(x.clone());
+    }
+    let repeated =
+        x.unsqueeze(2)?.broadcast_as((any, kv_heads, heads / kv_heads, length, width))?;
+    Ok(repeated.contiguous()?.reshape((any, heads, length, width))?)
 }
 
 /// What is added to the scores of padded sequences, so that no row sees what it must not: longest ×
@@ -186,7 +203,19 @@ mod tests {
 
     fn op(segments: &Segments) -> Attend {
         let rotary = Some(Arc::new(Rotary::new(70, 6)));
-        Attend { segments: segments.clone(), heads: 2, rotary, causal: true }
+        Attend { segments: segments.clone(), heads: 2, kv_heads: 2, rotary, causal: true }
+    }
+
+    /// Four heads of queries share two of keys: gradients add up.
+    #[test]
+    fn shared_heads_fused_equal_composed() {
+        let segments = Segments::of_lengths([1, 5, 70, 3]);
+        let (qkv, weights) = (random_var(&[79, 48], 1), random_var(&[79, 24], 2));
+        let loss = |y: Tensor| (y * weights.as_tensor()).unwrap().sum_all().unwrap();
+        let op = || Attend { heads: 4, kv_heads: 2, ..op(&segments) };
+        let theirs = gradients(&[&qkv], &loss(composed(qkv.as_tensor(), &op()).unwrap()));
+        let ours = gradients(&[&qkv], &loss(qkv.apply_op1(op()).unwrap()));
+        assert_close(&ours, &theirs, 3e-5);
     }
 
     #[test]

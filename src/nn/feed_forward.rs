@@ -38,7 +38,7 @@ impl FeedForward {
 }
 
 /// `silu(gate) · up` of gate and up side by side.
-fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
+pub(crate) fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
     if fused(gate_up) {
         return Ok(gate_up.contiguous()?.apply_op1(Fused)?);
     }

@@ -6,6 +6,7 @@
 //! on the processor; on other devices, and in the tests that check the fused form, they are
 //! composed of candle's own operations.
 
+mod adapted;
 mod attend;
 mod attention;
 mod block;
@@ -15,6 +16,7 @@ mod embedding;
 mod exp;
 mod feed_forward;
 mod gelu;
+mod grouped;
 mod grown;
 mod host;
 mod layer_norm;
@@ -28,11 +30,14 @@ mod rotary;
 mod schedule;
 mod segments;
 
+pub(crate) use adapted::{Adapted, Moves, Weight};
 pub(crate) use attention::{Cache, attend_all, softmax};
 pub(crate) use block::{Block, Shape};
 pub(crate) use dropout::Dropout;
 pub(crate) use embedding::{NONE, sum_rows};
+pub(crate) use feed_forward::swiglu;
 pub(crate) use gelu::gelu;
+pub(crate) use grouped::{Grouped, Texts};
 pub(crate) use grown::{Angles, Grown, Heads, attend_grown};
 #[cfg(test)]
 pub(crate) use host::tests::composed;
@@ -40,9 +45,9 @@ pub(crate) use host::{fused, fuses};
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
 pub(crate) use loss::{cross_entropy, log_prob, log_softmax};
-pub(crate) use norm::RmsNorm;
+pub(crate) use norm::{RmsNorm, rms_norm};
 pub(crate) use optim::{AdamW, Gradients, clip, limit_norm};
-pub(crate) use params::{Init, Params};
+pub(crate) use params::{Init, Params, normal};
 pub(crate) use product::rows_times;
 pub(crate) use schedule::Schedule;
 pub(crate) use segments::Segments;

@@ -29,25 +29,33 @@ impl RmsNorm {
 
     /// `x`: rows × width, and so is the result.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if fused(x) {
-            return Ok(x.contiguous()?.apply_op2(self.scale.as_tensor(), Fused)?);
-        }
-        composed(x, &self.scale)
+        rms_norm(x, &self.scale, EPSILON)
     }
 }
 
-fn composed(x: &Tensor, scale: &Tensor) -> Result<Tensor> {
+/// Brings each row to unit mean square (`epsilon` is added to it), then scales each column. `x`: rows × width, and so is
+/// the result.
+pub(crate) fn rms_norm(x: &Tensor, scale: &Tensor, epsilon: f32) -> Result<Tensor> {
+    if fused(x) {
+        return Ok(x.contiguous()?.apply_op2(scale, Fused { epsilon })?);
+    }
+    composed(x, scale, epsilon)
+}
+
+fn composed(x: &Tensor, scale: &Tensor, epsilon: f32) -> Result<Tensor> {
     let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?; // rows × 1
-    let root = (mean_square + EPSILON as f64)?.sqrt()?;
+    let root = (mean_square + f64::from(epsilon))?.sqrt()?;
     Ok(x.broadcast_div(&root)?.broadcast_mul(scale)?)
 }
 
 /// The fused form.
-struct Fused;
+struct Fused {
+    epsilon: f32,
+}
 
 /// One over the root of the mean square.
-fn inverse_root(row: &[f32]) -> f32 {
-    1.0 / (dot(row, row) / row.len() as f32 + EPSILON).sqrt()
+fn inverse_root(row: &[f32], epsilon: f32) -> f32 {
+    1.0 / (dot(row, row) / row.len() as f32 + epsilon).sqrt()
 }
 
 impl CustomOp2 for Fused {
@@ -68,7 +76,7 @@ impl CustomOp2 for Fused {
         let chunk = width * CHUNK;
         out.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(out, x)| {
             for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                let inverse = inverse_root(x);
+                let inverse = inverse_root(x, self.epsilon);
                 for ((out, x), scale) in out.iter_mut().zip(x).zip(scale) {
                     *out = x * inverse * scale;
                 }
@@ -84,8 +92,9 @@ impl CustomOp2 for Fused {
         _result: &Tensor,
         grad: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let back = |x: &[f32], scale: &[f32], grad: &[f32]| backward(x, scale, grad, self.epsilon);
         let (dx, dscale) =
-            with(x, |x| with(scale, |scale| with(grad, |grad| backward(x, scale, grad))))???;
+            with(x, |x| with(scale, |scale| with(grad, |grad| back(x, scale, grad))))???;
         let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
         let dscale = Tensor::from_vec(dscale, scale.shape(), x.device())?;
         Ok((Some(dx), Some(dscale)))
@@ -93,7 +102,7 @@ impl CustomOp2 for Fused {
 }
 
 /// With `n = x·i` and `i` the inverse root: `dx = i·(g·s − n·mean(g·s·n))`, `ds = Σ g·n`.
-fn backward(x: &[f32], scale: &[f32], grad: &[f32]) -> (Vec<f32>, Vec<f32>) {
+fn backward(x: &[f32], scale: &[f32], grad: &[f32], epsilon: f32) -> (Vec<f32>, Vec<f32>) {
     let width = scale.len();
     let mut dx = vec![0f32; x.len()];
     let chunk = width * CHUNK;
@@ -104,7 +113,7 @@ fn backward(x: &[f32], scale: &[f32], grad: &[f32]) -> (Vec<f32>, Vec<f32>) {
             let mut dscale = vec![0f32; width];
             let rows = x.chunks_exact(width).zip(grad.chunks_exact(width));
             for (dx, (x, grad)) in dx.chunks_exact_mut(width).zip(rows) {
-                let inverse = inverse_root(x);
+                let inverse = inverse_root(x, epsilon);
                 for at in 0..width {
                     dx[at] = grad[at] * scale[at];
                     dscale[at] += grad[at] * x[at] * inverse;
@@ -139,8 +148,8 @@ mod tests {
         let weights = random_var(&[150, 24], 3);
         let vars = [&x, &scale];
         let loss = |y: Tensor| (y * weights.as_tensor()).unwrap().sum_all().unwrap();
-        let ours = gradients(&vars, &loss(x.apply_op2(&scale, Fused).unwrap()));
-        let theirs = gradients(&vars, &loss(composed(&x, &scale).unwrap()));
+        let ours = gradients(&vars, &loss(x.apply_op2(&scale, Fused { epsilon: 1e-3 }).unwrap()));
+        let theirs = gradients(&vars, &loss(composed(&x, &scale, 1e-3).unwrap()));
         assert_close(&ours, &theirs, 2e-5);
     }
 }

@@ -60,10 +60,25 @@ impl Params {
             Init::Zeros => (vec![0.0; count], false),
         };
         let var = Var::from_vec(values, shape, &self.device)?;
-        let name = name.into();
+        self.add(name.into(), &var, decay);
+        Ok(var)
+    }
+
+    /// Adds a variable that begins with given numbers. `decay`: whether it is a matrix that multiplies.
+    pub(crate) fn adopt(
+        &mut self,
+        name: impl Into<String>,
+        values: &Tensor,
+        decay: bool,
+    ) -> Result<Var> {
+        let var = Var::from_tensor(values)?;
+        self.add(name.into(), &var, decay);
+        Ok(var)
+    }
+
+    fn add(&mut self, name: String, var: &Var, decay: bool) {
         debug_assert!(self.list.iter().all(|param| param.name != name), "{name} is taken");
         self.list.push(Param { name, var: var.clone(), decay });
-        Ok(var)
     }
 
     /// The variables in the order of their creation.
@@ -127,7 +142,7 @@ fn damaged(message: String) -> Error {
 }
 
 /// Normally distributed numbers (Box and Muller).
-fn normal(count: usize, deviation: f32, random: &mut ChaCha8Rng) -> Vec<f32> {
+pub(crate) fn normal(count: usize, deviation: f32, random: &mut ChaCha8Rng) -> Vec<f32> {
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {
         let radius = (-2.0 * (1.0 - random.random::<f32>()).ln()).sqrt() * deviation;

@@ -32,6 +32,20 @@ impl Rotary {
         rotary
     }
 
+    /// A table for `positions` positions, where pair after pair turns by these angles from one position to the next.
+    pub(super) fn of_angles(positions: usize, angles: &[f64]) -> Self {
+        let turned = |turn: fn(f64) -> f64| {
+            let row = |at: usize| angles.iter().map(move |angle| turn(angle * at as f64) as f32);
+            (0..positions).flat_map(row).collect()
+        };
+        Rotary { cos: turned(f64::cos), sin: turned(f64::sin), half: angles.len() }
+    }
+
+    /// Numbers of a head.
+    pub(super) fn width(&self) -> usize {
+        2 * self.half
+    }
+
     /// Turns one head's row at a position; `direction` is 1, or −1 to turn back.
     pub(super) fn turn(&self, row: &mut [f32], position: usize, direction: f32) {
         let angles = position * self.half..(position + 1) * self.half;

@@ -13,7 +13,7 @@ use crate::job::holders::holders;
 use crate::job::{self, Spec, import, rebuild};
 use crate::kind;
 use crate::options::Given;
-use crate::{policy, quantize};
+use crate::{model, policy, quantize};
 
 /// What DROP CODEBOOK takes away.
 #[derive(Debug)]
@@ -240,7 +240,11 @@ pub(crate) fn create_policy(
         }
         (None, false) => None,
     };
-    let config = (kind.config)(&operand::options(catalog, &create.with)?)?;
+    let given = operand::options(catalog, &create.with)?;
+    let config = (kind.config)(&given)?;
+    if kind.reads(policy::Reads::Base) {
+        check_base(catalog, &given)?;
+    }
     Ok(PolicyCard {
         name: create.name.node.clone(),
         kind: kind.name.to_owned(),
@@ -250,6 +254,33 @@ pub(crate) fn create_policy(
         created_ms: now_ms(),
         ..PolicyCard::default()
     })
+}
+
+/// Refuses a `base` that is no language model.
+fn check_base(catalog: &Catalog<'_>, given: &[Given]) -> Result<()> {
+    let named = given.iter().find(|option| option.name == "base");
+    let Some((option, name)) = named.and_then(|option| Some((option, option.value.as_str()?)))
+    else {
+        return Ok(());
+    };
+    if name.is_empty() {
+        return Ok(());
+    }
+    let of_kind = model::base::OF_KIND;
+    let create = format!("CREATE MODEL {name} USING {of_kind} WITH (path = '…');");
+    let at = |error: Error| error.at(option.span.clone());
+    let found = catalog.model(name).map_err(|error| {
+        at(match error.help_text() {
+            Some(_) => error,
+            None => error.help(format!("{create} names the weights in a folder")),
+        })
+    })?;
+    if found.kind == of_kind {
+        return Ok(());
+    }
+    let message =
+        format!("a base is a model of kind `{of_kind}`, and `{name}` is of `{}`", found.kind);
+    Err(at(Error::input("bad-option", message)))
 }
 
 /// A policy that exists.

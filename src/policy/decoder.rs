@@ -19,32 +19,42 @@
 //! maps have no biases.
 //!
 //! The codes, the depth blocks and the beams are in `sid_head.rs`, for other policies have them too.
+//!
+//! With a `base` it is MiniOneRec's decoder after all (arXiv 2510.24431): a pretrained language model whose vocabulary the
+//! codes extend (`language/`), by all numbers of its blocks or by low-rank matrices beside them. Deviations: a level's
+//! softmax runs over the codes of the level, and a history stands behind the prompt, not within, so that every item of a
+//! history is a target in the same pass here too.
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::language::{self, Speaker, Speech};
 use super::sid_head::{Codes, Depth};
 use super::timeline::{Lesson, Timeline, ends, latest};
-use super::{Answers, Completion, Decoding, Generate, History, Kind, Learn, Policy, Training};
+use super::{
+    Answers, Completion, Decoding, Generate, History, Kind, Learn, Material, Policy, Reads,
+    Training,
+};
 use crate::device::source;
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
-use crate::nn::{Dropout, Params, Segments, Shape, sum_rows};
-use crate::options;
+use crate::nn::{Dropout, Moves, Params, Segments, Shape, sum_rows};
 
 /// The record of this policy.
 pub(super) const KIND: Kind = Kind {
     name: "decoder",
-    summary: "causal transformer over items, then over the codes of the next (RQ-Transformer)",
+    summary: "causal transformer over items, then over the codes of the next (RQ-Transformer), or a pretrained `base`",
     needs_codebook: true,
-    reads_content: false,
+    reads: &[Reads::Base],
     answers: Answers::Beams,
     objectives: &["sft", "grpo", "s_dpo"],
-    config: |given| options::checked(given, Config::check),
+    config: |given| language::configured(given, Config::check, OF_RANDOM, OF_BASE),
     build: |config, material, device, seed| {
         let config: Config = serde_json::from_value(config.clone())?;
-        let decoder = Decoder::new(config, &material.catalogue.sizes, device, seed)?;
-        Ok(Policy::Generate(Box::new(decoder)))
+        Ok(Policy::Generate(match material.base {
+            Some(_) => Box::new(over_base(&config, material, device, seed)?),
+            None => Box::new(Decoder::new(config, &material.catalogue.sizes, device, seed)?),
+        }))
     },
 };
 
@@ -68,6 +78,14 @@ struct Config {
     history: usize,
     /// Hashed embeddings for prefixes of two and more codes; 0 for none.
     buckets: usize,
+    /// A model of kind `causal_lm` to begin with; none if empty. Its sizes take the place of those above.
+    base: String,
+    /// With a base: the rank of the matrices that learn beside those of its blocks; 0 to move the blocks themselves.
+    lora: usize,
+    /// With a base: divided by the rank, what products of these matrices are multiplied with.
+    lora_alpha: f64,
+    /// With a base: the words before a history.
+    prompt: String,
 }
 
 impl Default for Config {
@@ -81,8 +99,34 @@ impl Default for Config {
             dropout: 0.3,
             history: 50,
             buckets: 16_384,
+            base: String::new(),
+            lora: 8,
+            lora_alpha: 16.0,
+            prompt: "Items that somebody chose, in their order:".to_owned(),
         }
     }
+}
+
+/// Options that only random weights have, and those that only a base has.
+const OF_RANDOM: &[&str] = &["layers", "depth_layers", "heads", "width", "hidden", "buckets"];
+const OF_BASE: &[&str] = &["lora", "lora_alpha", "prompt"];
+
+/// The decoder over a pretrained base.
+fn over_base(
+    config: &Config,
+    material: &Material<'_>,
+    device: &Device,
+    seed: u64,
+) -> Result<Speaker> {
+    config.check()?;
+    let base = material.base.ok_or_else(|| Error::internal("a decoder over no base"))?;
+    let moves = match config.lora {
+        0 => Moves::All,
+        rank => Moves::LowRank { rank, alpha: config.lora_alpha },
+    };
+    let Config { history, dropout, .. } = *config;
+    let speech = Speech { moves, prompt: &config.prompt, history, more: 0, dropout };
+    Speaker::new(base, &speech, &material.catalogue.sizes, device, seed)
 }
 
 /// The largest of each size: a wrong option should not exhaust the memory.
@@ -90,6 +134,7 @@ const MAX_WIDTH: usize = 4096;
 const MAX_LAYERS: usize = 64;
 const MAX_HISTORY: usize = 1024;
 const MAX_BUCKETS: usize = 1 << 24;
+const MAX_RANK: usize = 1024;
 
 impl Config {
     fn check(&self) -> Result<()> {
@@ -101,6 +146,7 @@ impl Config {
             ("hidden", self.hidden, 1..=4 * MAX_WIDTH),
             ("history", self.history, 1..=MAX_HISTORY),
             ("buckets", self.buckets, 0..=MAX_BUCKETS),
+            ("lora", self.lora, 0..=MAX_RANK),
         ];
         for (name, value, range) in in_range {
             if !range.contains(&value) {
@@ -114,6 +160,9 @@ impl Config {
                 "`width` must be a multiple of 2 · `heads` = {}, not {width}",
                 2 * heads
             )));
+        }
+        if !(self.lora_alpha.is_finite() && self.lora_alpha > 0.0) {
+            return Err(bad(format!("`lora_alpha` must be above 0, not {}", self.lora_alpha)));
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(bad(format!(

@@ -38,8 +38,8 @@ use super::sid_head::{Codes, Depth, Row};
 use super::state::{Reader, Writer, damaged};
 use super::timeline::{Lesson, Timeline, ends, latest};
 use super::{
-    Answers, Completion, Decoding, Fit, Generate, History, Kind, Learn, Material, Policy, Score,
-    Targets, Training,
+    Answers, Completion, Decoding, Fit, Generate, History, Kind, Learn, Material, Policy, Reads,
+    Score, Targets, Training,
 };
 use crate::device::source;
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ pub(super) const KIND: Kind = Kind {
     name: "hybrid",
     summary: "transformer over items with a head for SIDs and one for items, mixed with the item graph",
     needs_codebook: true,
-    reads_content: true,
+    reads: &[Reads::Content],
     answers: Answers::Both,
     objectives: &["sft", "grpo", "s_dpo"],
     config: |given| options::checked(given, Config::check),
@@ -415,7 +415,7 @@ impl Generate for Hybrid {
         };
         let content = self.items.content()?;
         let made_by = self.made_by;
-        let material = Material { catalogue: &catalogue, content: &content, made_by };
+        let material = Material { content: &content, made_by, ..Material::from(&catalogue) };
         let mut copy = Hybrid::new(self.config.clone(), material, self.items.device(), 0)?;
         copy.params.load(&self.params.save()?)?;
         copy.items.standardise()?;

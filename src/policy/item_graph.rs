@@ -45,7 +45,7 @@ pub(super) const KIND: Kind = Kind {
     name: "item_graph",
     summary: "co-occurrence within a few steps, damped by popularity: the floor of every evaluation",
     needs_codebook: false,
-    reads_content: false,
+    reads: &[],
     answers: Answers::Scores,
     objectives: &["fit"],
     config: |given| options::checked(given, Config::check),
@@ -84,6 +84,18 @@ impl ItemGraph {
     pub(super) fn new(config: Config) -> Self {
         ItemGraph { config, graph: Graph::default() }
     }
+}
+
+/// The graph with its defaults, counted over histories.
+pub(crate) fn counted(
+    catalogue: &Catalogue,
+    histories: &[History<'_>],
+    progress: &Progress,
+) -> Result<Box<dyn Score>> {
+    let histories: Vec<Vec<u32>> = histories.iter().map(|history| history.to_vec()).collect();
+    let mut graph = ItemGraph::new(Config::default());
+    graph.fit(catalogue, &histories, progress)?;
+    Ok(Box::new(graph))
 }
 
 /// Weighted links in rows; no rows before training.

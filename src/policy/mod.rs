@@ -7,6 +7,8 @@
 mod decoder;
 mod hybrid;
 mod item_graph;
+mod language;
+mod lc_rec;
 mod parallel;
 mod popular;
 mod sid_head;
@@ -14,11 +16,15 @@ pub(crate) mod state;
 mod tiger;
 mod timeline;
 
+use std::sync::Arc;
+
 use candle_core::{Device, Tensor};
+pub(crate) use item_graph::counted;
 use serde_json::{Map, Value as Json};
 
 use crate::error::Result;
 use crate::index::Catalogue;
+use crate::model::base::Base;
 use crate::options::Given;
 use crate::progress::Progress;
 
@@ -27,6 +33,7 @@ pub(crate) const KINDS: &[&Kind] = &[
     &decoder::KIND,
     &hybrid::KIND,
     &item_graph::KIND,
+    &lc_rec::KIND,
     &parallel::KIND,
     &popular::KIND,
     &tiger::KIND,
@@ -40,8 +47,8 @@ pub(crate) struct Kind {
     pub(crate) summary: &'static str,
     /// Whether it needs the codes of a codebook.
     pub(crate) needs_codebook: bool,
-    /// Whether it reads the content of the items: their vectors in the space of the codebook.
-    pub(crate) reads_content: bool,
+    /// What it reads beside codes and histories.
+    pub(crate) reads: &'static [Reads],
     /// How it answers.
     pub(crate) answers: Answers,
     /// The objectives that can train it, the default first: `sft` by gradient, `fit` in closed form.
@@ -50,6 +57,24 @@ pub(crate) struct Kind {
     pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
     /// An untrained policy from its configuration (every field present), over items.
     pub(crate) build: fn(&Json, &Material<'_>, &Device, u64) -> Result<Policy>,
+}
+
+impl Kind {
+    /// Whether it reads this.
+    pub(crate) fn reads(&self, what: Reads) -> bool {
+        self.reads.contains(&what)
+    }
+}
+
+/// What a policy may read beside codes and histories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// The content of the items: their vectors in the space of the codebook.
+    Content,
+    /// A language model, which its option `base` names; none where that is empty.
+    Base,
+    /// The titles of the items.
+    Titles,
 }
 
 /// How a kind of policy answers.
@@ -73,11 +98,15 @@ pub(crate) struct Material<'a> {
     pub(crate) content: &'a [f32],
     /// A hash of what made these vectors; others mean something else.
     pub(crate) made_by: u64,
+    /// The language model that it begins with.
+    pub(crate) base: Option<&'a Arc<Base>>,
+    /// The title of every item (empty where an item has none); none for a policy that does not read them.
+    pub(crate) titles: &'a [String],
 }
 
 impl<'a> From<&'a Catalogue> for Material<'a> {
     fn from(catalogue: &'a Catalogue) -> Self {
-        Material { catalogue, content: &[], made_by: 0 }
+        Material { catalogue, content: &[], made_by: 0, base: None, titles: &[] }
     }
 }
 
@@ -177,6 +206,11 @@ pub(crate) trait Fit: Score {
 pub(crate) trait Learn: Send + Sync {
     /// The variables that training moves, by name.
     fn params(&self) -> &crate::nn::Params;
+
+    /// What it stands on beside its variables, where that can change: another basis is another run.
+    fn basis(&self) -> String {
+        String::new()
+    }
 
     /// Takes from the histories to be learned what is counted, not learned by gradient. Before the first step, and again
     /// when a run is taken up.

@@ -32,7 +32,7 @@ pub(super) const KIND: Kind = Kind {
     name: "parallel",
     summary: "all codes of the next item at once, every item scored exactly; for codes of opq (RPG)",
     needs_codebook: true,
-    reads_content: false,
+    reads: &[],
     answers: Answers::Scores,
     objectives: &["sft"],
     config: |given| options::checked(given, Config::check),

@@ -20,7 +20,7 @@ pub(super) const KIND: Kind = Kind {
     name: "popular",
     summary: "the items with the most interactions, the same for everybody",
     needs_codebook: false,
-    reads_content: false,
+    reads: &[],
     answers: Answers::Scores,
     objectives: &["fit"],
     config: |given| options::checked(given, |_: &Config| Ok(())),

@@ -30,7 +30,7 @@ pub(super) const KIND: Kind = Kind {
     name: "tiger",
     summary: "encoder-decoder over the codes of a history (T5), a token for each code (TIGER)",
     needs_codebook: true,
-    reads_content: false,
+    reads: &[],
     answers: Answers::Beams,
     objectives: &["sft", "grpo", "s_dpo"],
     config: |given| options::checked(given, Config::check),

@@ -3,6 +3,7 @@
 //! A reward looks at a whole group of completions, since some depend on the order of a group; it knows the
 //! target, and of the items what it says it needs. What a policy is trained on is a weighted sum.
 
+mod collaborative;
 mod exact;
 mod format;
 mod prefix;
@@ -15,8 +16,15 @@ use crate::index::Catalogue;
 use crate::kind;
 
 /// Every reward that this build knows.
-pub(crate) const KINDS: &[&Kind] =
-    &[&exact::KIND, &format::KIND, &prefix::KIND, &quality::KIND, &rank::KIND, &semantic::KIND];
+pub(crate) const KINDS: &[&Kind] = &[
+    &collaborative::KIND,
+    &exact::KIND,
+    &format::KIND,
+    &prefix::KIND,
+    &quality::KIND,
+    &rank::KIND,
+    &semantic::KIND,
+];
 
 /// Sums with a name of their own: rewards with their weights.
 ///
@@ -61,6 +69,8 @@ pub(crate) enum Need {
     Quality,
     /// The vector of every item.
     Vectors,
+    /// What behaviour says of every item after the history.
+    Behaviour,
 }
 
 /// What was generated for one history, the likeliest first.
@@ -70,6 +80,8 @@ pub(crate) struct Group<'a> {
     pub(crate) target: u32,
     /// The completions.
     pub(crate) found: &'a [Found],
+    /// What behaviour says of every position after the history, 0 or more; empty unless a reward needs it.
+    pub(crate) behaviour: &'a [f32],
 }
 
 /// One completion.
@@ -182,12 +194,14 @@ mod tests {
     fn each_reward_by_hand() {
         let catalogue = catalogue();
         let (found, known) = (group(&catalogue), known(&catalogue));
-        let group = Group { target: 0, found: &found };
+        let behaviour = [2.0, 1.0, 0.0, 4.0];
+        let group = Group { target: 0, found: &found, behaviour: &behaviour };
         // The target's own place gets nothing, the others lose by their place: 1/log2(2 + rank), shared out.
         let places: Vec<f64> = (0..5).map(|at| 1.0 / f64::from(at + 2).log2()).collect();
         let all: f64 = places.iter().sum();
         let rank = (0..5).map(|at| if at == 0 { 0.0 } else { -places[at] / all }).collect();
-        let expected: [(&str, Vec<f64>); 6] = [
+        let expected: [(&str, Vec<f64>); 7] = [
+            ("collaborative", vec![0.5, 0.25, 0.0, 1.0, 0.0]),
             ("exact", vec![1.0, 0.0, 0.0, 0.0, 0.0]),
             ("format", vec![1.0, 1.0, 1.0, 1.0, 0.0]),
             ("prefix", vec![1.0, 1.0, 0.5, 0.0, 0.5]),
@@ -211,7 +225,7 @@ mod tests {
         let (_, terms) = SUMS[0];
         let sum = Sum::new(terms.iter().copied()).unwrap();
         assert!(sum.needs(Need::Quality) && !sum.needs(Need::Vectors));
-        let (sums, means) = sum.give(&Group { target: 0, found: &found }, &known);
+        let (sums, means) = sum.give(&Group { target: 0, found: &found, behaviour: &[] }, &known);
         // R = exact + 0.2 valid + 0.3 LCP / 2 + 0.5 · q where exact.
         for (sum, expected) in sums.iter().zip([1.7, 0.5, 0.35, 0.2, 0.15]) {
             assert!((sum - expected).abs() < 1e-6, "{sums:?}");
@@ -229,8 +243,14 @@ mod tests {
     fn items_that_share_a_sid_share_the_credit() {
         let catalogue = catalogue();
         let found = [Found { codes: vec![0, 0, 0], items: vec![0, 1] }];
-        let group = Group { target: 1, found: &found };
+        let behaviour = [2.0, 1.0, 0.0, 4.0];
+        let group = Group { target: 1, found: &found, behaviour: &behaviour };
         let exact = (exact::KIND.give)(&group, &known(&catalogue));
         assert_eq!(exact, [0.5]);
+        let known = known(&catalogue);
+        assert_eq!((collaborative::KIND.give)(&group, &known), [0.375]);
+        // After a history of which nothing is known, nobody is rewarded.
+        let group = Group { behaviour: &[0.0; 4], ..group };
+        assert_eq!((collaborative::KIND.give)(&group, &known), [0.0]);
     }
 }

@@ -29,9 +29,9 @@ use crate::error::{Error, Result};
 use crate::index::Trie;
 use crate::nn::Params;
 use crate::options;
-use crate::policy::{Completion, Generate, History, Policy};
+use crate::policy::{Completion, Generate, History, Policy, Score, counted};
 use crate::progress::{Checkpoint, Progress};
-use crate::reward::{Found, Group};
+use crate::reward::{Found, Group, Need};
 
 /// The record of this objective.
 pub(super) const KIND: Kind = Kind {
@@ -199,10 +199,17 @@ fn run(
     let validated = course.validated(config.until, config.validation_users, config.seed);
     let held_out = validated.clone();
     let bytes = serde_json::to_vec(&config)?.into_iter().chain(bytes_of(&learned));
+    let bytes = bytes.chain(generator.basis().into_bytes());
     let made_of = fingerprint(bytes.collect::<Vec<u8>>());
     let options = config.options();
     let reference = generator.copy()?;
+    let behaviour = if judge.sum.needs(Need::Behaviour) {
+        Some(counted(course.catalogue, &learned, progress)?)
+    } else {
+        None
+    };
     let mut lessons = Lessons {
+        behaviour,
         policy: generator,
         reference: reference.as_ref(),
         course,
@@ -228,6 +235,8 @@ struct Lessons<'a> {
     course: &'a Course<'a>,
     trie: &'a Trie,
     judge: &'a Judge<'a>,
+    /// What behaviour says, where a reward needs it.
+    behaviour: Option<Box<dyn Score>>,
     config: &'a Config,
     learned: Vec<History<'a>>,
     validated: Vec<History<'a>>,
@@ -270,19 +279,30 @@ impl<'a> Lessons<'a> {
         log_probs(policy, self.course.catalogue, histories, completions)
     }
 
-    /// Rewards of every group; advantages for each completion, and figures.
-    fn judged(&self, targets: &[u32], groups: &[Vec<Rollout>]) -> (Vec<f32>, Figures) {
+    /// Rewards of the group of every history; advantages for each completion, and figures.
+    fn judged(
+        &self,
+        histories: &[History<'_>],
+        targets: &[u32],
+        groups: &[Vec<Rollout>],
+    ) -> Result<(Vec<f32>, Figures)> {
         let mut figures = Figures::new();
         let mut add = |name: &str, figure: f64| {
             *figures.entry(name.to_owned()).or_default() += figure / groups.len().max(1) as f64;
         };
         let mut advantages = Vec::new();
-        for (target, rollouts) in targets.iter().zip(groups) {
+        let mut behaviour = Vec::new();
+        for ((history, target), rollouts) in histories.iter().zip(targets).zip(groups) {
+            if let Some(known) = &self.behaviour {
+                behaviour.clear();
+                behaviour.resize(self.course.catalogue.len(), 0.0);
+                known.score(history, &mut behaviour)?;
+            }
             let found: Vec<Found> = rollouts
                 .iter()
                 .map(|one| Found { codes: one.codes.clone(), items: one.items.clone() })
                 .collect();
-            let group = Group { target: *target, found: &found };
+            let group = Group { target: *target, found: &found, behaviour: &behaviour };
             let (rewards, means) = self.judge.sum.give(&group, &self.judge.known);
             for (name, mean) in means {
                 add(name, mean);
@@ -293,7 +313,7 @@ impl<'a> Lessons<'a> {
             add("entropy", entropy(rollouts));
             advantages.extend(relative(&rewards));
         }
-        (advantages, figures)
+        Ok((advantages, figures))
     }
 }
 
@@ -316,7 +336,7 @@ impl Teach for Lessons<'_> {
         };
         let groups =
             rollouts(&self.stage(), &histories, self.config.group, draw, &mut random, progress)?;
-        let (advantages, figures) = self.judged(&targets, &groups);
+        let (advantages, figures) = self.judged(&histories, &targets, &groups)?;
         let completions: Vec<(u32, Vec<u16>)> = (0..)
             .zip(groups)
             .flat_map(|(at, group)| group.into_iter().map(move |one| (at, one.codes)))

@@ -162,6 +162,7 @@ fn run(
     let validated = course.validated(config.until, config.validation_users, config.seed);
     let held_out = validated.clone();
     let bytes = serde_json::to_vec(&config)?.into_iter().chain(bytes_of(&learned));
+    let bytes = bytes.chain(generator.basis().into_bytes());
     let made_of = fingerprint(bytes.collect::<Vec<u8>>());
     let options = config.options();
     let reference = generator.copy()?;

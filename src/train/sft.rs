@@ -124,6 +124,7 @@ fn run(
     let validated = course.validated(config.until, config.validation_users, config.seed);
     learner.count(course.catalogue, &learned, progress)?;
     let bytes = serde_json::to_vec(&config)?.into_iter().chain(bytes_of(&learned));
+    let bytes = bytes.chain(learner.basis().into_bytes());
     let made_of = fingerprint(bytes.collect::<Vec<u8>>());
     let options = config.options();
     let mut lessons = Lessons {

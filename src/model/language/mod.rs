@@ -13,6 +13,7 @@
 //! Rows of several texts are packed without padding, and each text can be continued from what was kept of it
 //! (`attend.rs`). On the processor a row's numbers do not depend on the texts beside it, to the last bit.
 
+mod apart;
 mod attend;
 mod shape;
 mod weights;

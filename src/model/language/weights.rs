@@ -174,6 +174,14 @@ impl Linear {
         Linear { matrix: Matrix::Plain(matrix), bias: None }
     }
 
+    /// The matrix, out × in, and the bias; nothing where they are quantized.
+    pub(super) fn whole(&self) -> Option<(Tensor, Option<Tensor>)> {
+        match &self.matrix {
+            Matrix::Plain(matrix) => Some((matrix.clone(), self.bias.clone())),
+            Matrix::Packed(_) => None,
+        }
+    }
+
     /// `x`: rows × in. Gives rows × out.
     pub(super) fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let x = match &self.matrix {

@@ -26,7 +26,7 @@ fn hybrid(items: &[u64], options: &serde_json::Value) -> Hybrid {
     config.extend(options.as_object().unwrap().clone());
     let config = serde_json::from_value(serde_json::Value::Object(config)).unwrap();
     let (catalogue, content) = (catalogue(items), content(items));
-    let material = Material { catalogue: &catalogue, content: &content, made_by: 1 };
+    let material = Material { content: &content, made_by: 1, ..Material::from(&catalogue) };
     Hybrid::new(config, material, &Device::Cpu, 3).unwrap()
 }
 
