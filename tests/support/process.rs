@@ -51,7 +51,9 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Opens the shell on a database of the home.
     pub(crate) fn open(home: &tempfile::TempDir, database: &str) -> Self {
-        let line = format!("'{}' {database}", env!("CARGO_BIN_EXE_sidql"));
+        // Without `exec` a shell that stays in between dies of Ctrl-C too (dash does, bash does not), and its exit code
+        // stands for ours.
+        let line = format!("exec '{}' {database}", env!("CARGO_BIN_EXE_sidql"));
         let mut script = Command::new("script");
         script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
         script.env("HOME", home.path()).env("TERM", "xterm").env("NO_COLOR", "1");
