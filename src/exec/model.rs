@@ -61,7 +61,7 @@ pub(crate) fn drop(context: &mut Context<'_>, name: &str) -> Result<Outcome> {
     }
     if !standing.is_empty() {
         message += &format!(
-            "; policies over it ({}) can be neither asked nor trained until one over the same weights is created again",
+            "; policies over it ({}) are not opened until one over the same weights is created again",
             standing.join(", ")
         );
     }
