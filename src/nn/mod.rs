@@ -9,6 +9,7 @@
 mod adapted;
 mod attend;
 mod attention;
+mod biased;
 mod block;
 pub(crate) mod dense;
 mod dropout;
@@ -31,7 +32,8 @@ mod schedule;
 mod segments;
 
 pub(crate) use adapted::{Adapted, Moves, Weight};
-pub(crate) use attention::{Cache, attend_all, softmax};
+pub(crate) use attention::{Cache, attend_all};
+pub(crate) use biased::softmax_biased;
 pub(crate) use block::{Block, Shape};
 pub(crate) use dropout::Dropout;
 pub(crate) use embedding::{NONE, sum_rows};

@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::Result;
-use crate::nn::{Dropout, Init, Linear, Params, RmsNorm, softmax, sum_rows};
+use crate::nn::{Dropout, Init, Linear, Params, RmsNorm, softmax_biased, sum_rows};
 
 /// The sizes.
 #[derive(Clone, Copy, Debug)]
@@ -306,8 +306,8 @@ impl Attention {
     ) -> Result<Tensor> {
         let q = parted(&self.q.forward(x)?, shape, pair.keys.dim(0)?)?;
         // sequences × heads × queries × keys
-        let scores = q.matmul(&pair.keys.t()?.contiguous()?)?.broadcast_add(bias)?;
-        let weights = dropout.apply(&softmax(&scores)?)?;
+        let scores = q.matmul(&pair.keys.t()?)?;
+        let weights = dropout.apply(&softmax_biased(&scores, bias)?)?;
         let mixed = weights.matmul(&pair.values)?.transpose(1, 2)?.contiguous()?;
         self.out.forward(&mixed.reshape((x.dim(0)?, ()))?)
     }
