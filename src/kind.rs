@@ -1,6 +1,9 @@
 //! Look-up by name in a registry: a slice of constant records, one for each member.
 
+use serde_json::{Map, Value as Json};
+
 use crate::error::{Error, Result};
+use crate::options::Meanings;
 
 /// What every member of every registry has.
 pub(crate) trait Kind: Sync {
@@ -8,9 +11,13 @@ pub(crate) trait Kind: Sync {
     fn name(&self) -> &'static str;
     /// One sentence for `SHOW KINDS`: what it is and where it comes from.
     fn summary(&self) -> &'static str;
-    /// Each option with one sentence for `DESCRIBE KIND`, in the order of its configuration.
-    fn options(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
+    /// Its options with their defaults, in the order of `DESCRIBE KIND`.
+    fn defaults(&self) -> Result<Map<String, Json>> {
+        Ok(Map::new())
+    }
+    /// What each of them means.
+    fn meanings(&self) -> Meanings {
+        Meanings::new()
     }
 }
 

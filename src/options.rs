@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use documented::DocumentedFieldsOpt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
@@ -83,6 +84,29 @@ pub(crate) fn checked<T: Default + Serialize + DeserializeOwned>(
         [one] => error.at(one.span.clone()),
     })?;
     fields_of(&read)
+}
+
+/// Options by name, each with what its documentation says.
+pub(crate) type Meanings = Vec<(&'static str, String)>;
+
+/// What the options of a configuration mean: the comments on its fields.
+///
+/// A field that is flattened has none, and its own type is asked as well.
+pub(crate) fn meanings<T: DocumentedFieldsOpt>() -> Meanings {
+    let fields = T::FIELD_NAMES.iter().zip(T::FIELD_DOCS);
+    fields.filter_map(|(name, text)| Some((*name, sentence((*text)?)))).collect()
+}
+
+/// A comment of several lines, in the manner of the other cells: no capital, no full stop.
+fn sentence(comment: &str) -> String {
+    let line = comment.trim().trim_end_matches('.').replace('\n', " ");
+    let mut letters = line.chars();
+    match (letters.next(), letters.next()) {
+        (Some(first), second) if second.is_none_or(|letter| !letter.is_uppercase()) => {
+            first.to_lowercase().chain(line.chars().skip(1)).collect()
+        }
+        _ => line,
+    }
 }
 
 /// The names and default values of a configuration, in the order of its fields.

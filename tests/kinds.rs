@@ -194,3 +194,15 @@ fn every_format_round_trips() {
         }
     }
 }
+
+#[test]
+fn every_option_says_what_it_means() {
+    let db = Database::open_in_memory().unwrap();
+    for kind in rows(&db, "SHOW KINDS").rows.iter().map(|row| row[1].to_string()) {
+        let told = rows(&db, &format!("DESCRIBE KIND {kind}"));
+        for at in 0..told.len() {
+            let what = told.get(at, "what").unwrap();
+            assert_ne!(*what, sidql::Value::Null, "{kind}: {:?}", told.rows[at]);
+        }
+    }
+}

@@ -154,7 +154,7 @@ mod tests {
 
     impl Built for Sized {
         fn nearest(&self, _: &[f32], _: usize, _: Look, _: usize) -> Result<Candidates> {
-            Ok(Candidates { found: Vec::new(), exact: true })
+            Ok(Candidates { found: Vec::new(), exact: true, scanned: 0 })
         }
 
         fn bytes(&self) -> u64 {

@@ -1,5 +1,7 @@
 //! What the words of a statement say about a place in it: which kinds, options and columns are meant there.
 
+use documented::DocumentedFieldsOpt;
+use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use sidql_storage::{View, codebooks, policies};
 
@@ -8,7 +10,7 @@ use crate::enrich::STAGES;
 use crate::error::Result;
 use crate::job::import;
 use crate::kind::{Kind, find};
-use crate::options::fields_of;
+use crate::options::{Meanings, fields_of, meanings};
 use crate::plan::{copy, recommend, relation::Relation};
 
 /// The statement around a place.
@@ -116,59 +118,70 @@ impl<'a> Before<'a> {
             () if self.begins(&["CREATE", "CODEBOOK"]) => quantizer(using),
             () if self.begins(&["REBUILD", "CODEBOOK"]) => {
                 let name = self.words.get(2).copied().unwrap_or_default();
-                let (mut fields, meanings) = quantizer(&codebooks::must(self.view, name)?.kind)?;
-                fields.extend(REBUILD.iter().map(|name| ((*name).to_owned(), Json::Null)));
+                let (mut fields, mut meanings) =
+                    quantizer(&codebooks::must(self.view, name)?.kind)?;
+                fields.extend(REBUILD.iter().map(|(name, _)| ((*name).to_owned(), Json::Null)));
+                meanings.extend(REBUILD.iter().map(|(name, what)| (*name, (*what).to_owned())));
                 Ok((fields, meanings))
             }
             () if self.begins(&["CREATE", "POLICY"]) => {
                 let kind = find(crate::policy::KINDS, "policy", using)?;
-                Ok(((kind.config)(&[])?, &[]))
+                Ok((kind.defaults()?, kind.meanings()))
             }
             () if self.begins(&["CREATE", "MODEL"]) => {
                 let kind = find(crate::model::KINDS, "model", using)?;
-                Ok(((kind.config)(&[])?, &[]))
+                Ok((kind.defaults()?, kind.meanings()))
             }
             () if self.begins(&["CREATE", "INDEX"]) => {
                 let kind = find(crate::index::KINDS, "index", using)?;
-                Ok(((kind.config)(&[])?, kind.options))
+                Ok((kind.defaults()?, kind.meanings()))
             }
             () if self.begins(&["TRAIN"]) => {
                 let first = self.policy().and_then(|kind| kind.objectives.first().copied());
                 let name = if self.has("USING") { using } else { first.unwrap_or_default() };
                 let objective = find(crate::train::OBJECTIVES, "objective", name)?;
-                Ok(((objective.config)(&[])?, &[]))
+                Ok((objective.defaults()?, objective.meanings()))
             }
             () if self.begins(&["ENRICH"]) => {
                 let stage = find(STAGES, "stage", self.behind("BY").unwrap_or_default())?;
-                Ok(((stage.config)(&[])?, &[]))
+                Ok((stage.defaults()?, stage.meanings()))
             }
-            () if self.begins(&["RECOMMEND"]) => {
-                Ok((fields_of(&recommend::Options::default())?, &[]))
-            }
-            () if self.begins(&["COPY"]) => Ok((self.copied()?, &[])),
-            () => Ok((Map::new(), &[])),
+            () if self.begins(&["RECOMMEND"]) => of::<recommend::Options>(),
+            () if self.begins(&["COPY"]) => self.copied(),
+            () => Ok(Config::default()),
         }
     }
 
-    fn copied(&self) -> Result<Map<String, Json>> {
+    fn copied(&self) -> Result<Config> {
         match self.words.get(1).copied().unwrap_or_default().to_lowercase().as_str() {
-            _ if self.has("TO") => fields_of(&copy::ExportOptions::default()),
-            "codes" => fields_of(&import::codes::Options::default()),
-            "embeddings" => fields_of(&import::embeddings::Options::default()),
-            _ => fields_of(&import::Options::default()),
+            _ if self.has("TO") => of::<copy::ExportOptions>(),
+            "codes" => of::<import::codes::Options>(),
+            "embeddings" => of::<import::embeddings::Options>(),
+            _ => of::<import::Options>(),
         }
     }
 }
 
 /// Options with their defaults, and what they mean.
-type Config = (Map<String, Json>, &'static [(&'static str, &'static str)]);
+type Config = (Map<String, Json>, Meanings);
+
+fn of<T: Default + Serialize + DocumentedFieldsOpt>() -> Result<Config> {
+    Ok((fields_of(&T::default())?, meanings::<T>()))
+}
 
 /// What REBUILD CODEBOOK takes beside the options of the quantizer.
-const REBUILD: [&str; 3] = ["publish", "align_to", "align_slack"];
+const REBUILD: [(&str, &str); 3] = [
+    ("publish", "whether queries use the new generation at once"),
+    ("align_to", "a generation whose codes as many items as possible shall keep"),
+    (
+        "align_slack",
+        "how much more error than the nearest codes old ones may have to be kept, as a share",
+    ),
+];
 
 fn quantizer(name: &str) -> Result<Config> {
     let kind = find(crate::quantize::KINDS, "quantizer", name)?;
-    Ok(((kind.config)(&[])?, kind.options))
+    Ok((kind.defaults()?, kind.meanings()))
 }
 
 impl Before<'_> {

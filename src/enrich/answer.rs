@@ -3,6 +3,7 @@
 //! An answer is one JSON object and nothing else (a Markdown fence around it is forgiven). What cannot be read is sent
 //! back with the reason, `repairs` times; after that the item has failed. Nothing is ever filled in for a model.
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sidql_storage::{Body, Failure};
@@ -23,7 +24,7 @@ const MAX_REPAIRS: usize = 10;
 const MAX_TOKENS: usize = 32_768;
 
 /// The options that all these stages have.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Asking {
     /// A file whose words take the place of the stage's prompt.

@@ -20,6 +20,7 @@ pub(super) const KIND: Kind = Kind {
     name: "caption",
     summary: "what the photo shows: style, colours, material, usage scene, audience (CMSA path 1)",
     needs: Some(Ability::Vision),
+    meanings: || [options::meanings::<Asking>(), options::meanings::<Where>()].concat(),
     config: |given| {
         options::checked(given, |config: &Config| {
             config.asking.check()?;

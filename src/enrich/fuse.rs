@@ -7,6 +7,7 @@
 //! component is divided by its standard deviation. The paper learns its projections with the quantizer; joined without
 //! `dim`, nothing is lost before a quantizer that does so.
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 
 use super::{Kind, Makes};
@@ -21,12 +22,13 @@ pub(super) const KIND: Kind = Kind {
     name: "fused",
     summary: "the vectors of several spaces joined to one, perhaps by principal components (CMSA)",
     needs: None,
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     makes: Makes::FusedVector,
 };
 
 /// What can be set.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Config {
     /// The spaces to join; every unfused one when not given.

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sidql_storage::FieldValue;
@@ -25,6 +26,7 @@ pub(super) const KIND: Kind = Kind {
     name: "image",
     summary: "the photo as a vector, by an image encoder (CMSA path 2)",
     needs: Some(Ability::Image),
+    meanings: || [options::meanings::<Where>(), options::meanings::<Config>()].concat(),
     config: |given| options::checked(given, |config: &Config| config.picture.check()),
     makes: Makes::ImageVector,
 };
@@ -41,7 +43,7 @@ const MAX_SECONDS: u64 = 600;
 const MAX_REDIRECTS: u32 = 5;
 
 /// What can be set.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Config {
     /// Where photos are.
@@ -54,7 +56,7 @@ pub(crate) struct Config {
 }
 
 /// Where the photos of items are, and how much is done to get them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Where {
     /// The field with the bytes, the path or the address of the photo; `image`, `image_url` or `image_path` when

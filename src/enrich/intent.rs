@@ -8,6 +8,7 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sidql_storage::{Body, Descriptor, EvidenceKind};
@@ -24,6 +25,7 @@ pub(super) const KIND: Kind = Kind {
     name: "intent",
     summary: "descriptors of why the item is wanted, with confidences (DCIM)",
     needs: Some(Ability::Chat),
+    meanings: || [options::meanings::<Config>(), options::meanings::<Asking>()].concat(),
     config: |given| options::checked(given, |config: &Config| config.asking.check()),
     makes: Makes::Answer(EvidenceKind::Intent, |options| {
         let config: Config = serde_json::from_value(options.clone())?;
@@ -39,7 +41,7 @@ const MAX_CHARS: usize = 80;
 const MAX_TEXT_CHARS: usize = 4000;
 
 /// What can be set.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default)]
 struct Config {
     /// What is asked for.

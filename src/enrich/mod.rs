@@ -28,7 +28,7 @@ use sidql_storage::EvidenceKind;
 
 use crate::error::Result;
 use crate::model::Ability;
-use crate::options::Given;
+use crate::options::{Given, Meanings};
 use answer::Questions;
 pub(crate) use subject::Subject;
 
@@ -46,6 +46,8 @@ pub(crate) struct Kind {
     pub(crate) needs: Option<Ability>,
     /// Checks options and gives all of them, the defaults where none was given.
     pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
+    /// What each option means.
+    pub(crate) meanings: fn() -> Meanings,
     /// What it makes of an item.
     pub(crate) makes: Makes,
 }
@@ -57,6 +59,14 @@ impl crate::kind::Kind for Kind {
 
     fn summary(&self) -> &'static str {
         self.summary
+    }
+
+    fn defaults(&self) -> Result<Map<String, Json>> {
+        (self.config)(&[])
+    }
+
+    fn meanings(&self) -> Meanings {
+        (self.meanings)()
     }
 }
 

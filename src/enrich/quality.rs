@@ -8,6 +8,7 @@
 //! Their constants are ours: random labels are 1 with probability one half; a heuristic label is 1 for a descriptor
 //! of two words or more of which one is no stock phrase of shops and one occurs in the item's text.
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sidql_storage::{Body, Descriptor, EvidenceKind};
@@ -25,6 +26,7 @@ pub(super) const KIND: Kind = Kind {
     name: "quality",
     summary: "a label for each descriptor, and the item's score (QARM)",
     needs: Some(Ability::Chat),
+    meanings: || [options::meanings::<Config>(), options::meanings::<Asking>()].concat(),
     config: |given| options::checked(given, |config: &Config| config.asking.check()),
     makes: Makes::Answer(EvidenceKind::Quality, |options| {
         let config: Config = serde_json::from_value(options.clone())?;
@@ -81,7 +83,7 @@ const STOCK: &[&str] = &[
 const MIN_GROUND_CHARS: usize = 4;
 
 /// What can be set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default)]
 struct Config {
     /// Where labels come from.

@@ -3,6 +3,7 @@
 //! DeepInterestGR III-C: `x_text` is title, description, caption and descriptors, in this order; confidences are not
 //! part of it.
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -15,12 +16,13 @@ pub(super) const KIND: Kind = Kind {
     name: "text",
     summary: "a vector of title, description, caption, descriptors and other text, by a text encoder",
     needs: Some(Ability::Text),
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, |_: &Config| Ok(())),
     makes: Makes::TextVector,
 };
 
 /// What can be set.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Config {
     /// The fields to read, in this order; `caption` and `descriptors` count as fields. All text when not given.

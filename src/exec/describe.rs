@@ -149,12 +149,13 @@ fn kind(name: &str) -> Result<Rows> {
             known.push(member.name());
             if member.name().eq_ignore_ascii_case(name) {
                 rows.push(vec![registry.into(), member.name().into(), member.summary().into()]);
-                for (option, default) in options_of(registry, member.name())? {
-                    let meaning = member.options().iter().find(|(name, _)| *name == option);
+                let meanings = member.meanings();
+                for (option, default) in member.defaults()? {
+                    let meaning = meanings.iter().find(|(name, _)| *name == option);
                     rows.push(vec![
                         Value::Text(format!("option {option}")),
                         value_of_json(&default),
-                        meaning.map(|(_, meaning)| *meaning).into(),
+                        meaning.map(|(_, meaning)| meaning.as_str()).into(),
                     ]);
                 }
             }
@@ -197,19 +198,4 @@ fn prompt_words(prompt: &Prompt) -> Rows {
         rows.push(vec![line.into()]);
     }
     rows
-}
-
-/// The options of a member of a registry, with their defaults.
-fn options_of(registry: &str, name: &str) -> Result<Map<String, Json>> {
-    use crate::kind::find;
-    match registry {
-        "model" => (find(crate::model::KINDS, registry, name)?.config)(&[]),
-        "stage" => (find(crate::enrich::STAGES, registry, name)?.config)(&[]),
-        "quantizer" => (find(crate::quantize::KINDS, registry, name)?.config)(&[]),
-        "policy" => (find(crate::policy::KINDS, registry, name)?.config)(&[]),
-        "objective" => (find(crate::train::OBJECTIVES, registry, name)?.config)(&[]),
-        "index" => (find(crate::index::KINDS, registry, name)?.config)(&[]),
-        "format" => (find(crate::format::FORMATS, registry, name)?.defaults)(),
-        _ => Ok(Map::new()),
-    }
 }

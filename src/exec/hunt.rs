@@ -271,7 +271,7 @@ impl<'a> Hunt<'a> {
         let asked = count.saturating_add(spare);
         let mut candidates = opened.built.nearest(&self.unit, asked, look, times)?;
         candidates.found.retain(|(item, _)| !delta.covers(*item));
-        let scanned = candidates.found.len();
+        let scanned = candidates.scanned;
         let mut best = if candidates.exact {
             candidates.found.sort_by(vectors::order);
             candidates.found.truncate(count);
@@ -279,7 +279,8 @@ impl<'a> Hunt<'a> {
         } else {
             let mut among: Vec<ItemNo> = candidates.found.iter().map(|(item, _)| *item).collect();
             among.sort_unstable();
-            exact(self.reading, &self.near.space, &self.unit, count, Some(&among))?
+            let best = exact(self.reading, &self.near.space, &self.unit, count, Some(&among))?;
+            Nearest { scanned: best.scanned + scanned, ..best }
         };
         best.join(delta.nearest(&self.unit, count, None), count);
         Ok(best)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::csv::{ByteRecord, QuoteStyle, ReaderBuilder, WriterBuilder};
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -15,7 +16,7 @@ use super::sink::Sink;
 use super::source::{Meter, Name, Source};
 use super::{Kind, MAX_LINE_BYTES, Position, Reader, Record, Writer, options_of};
 use crate::error::{Error, Result};
-use crate::options::fields_of;
+use crate::options::{fields_of, meanings};
 use crate::value::Value;
 
 /// The record of the registry.
@@ -23,13 +24,14 @@ pub(super) const KIND: Kind = Kind {
     name: "csv",
     summary: "comma-separated values with quotes",
     extensions: &["csv"],
+    meanings: meanings::<Config>,
     defaults: || fields_of(&Config::default()),
     open,
     create: Some(create),
 };
 
 /// Options of csv.
-#[derive(Serialize, Deserialize)]
+#[derive(DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// Whether the first record names the columns; without, they are c1, c2, ….

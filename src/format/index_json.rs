@@ -21,6 +21,7 @@ pub(super) const KIND: Kind = Kind {
     name: "index_json",
     summary: "one JSON object of item ids to sids, {\"0\": [\"<a_146>\", \"<b_3>\"]}",
     extensions: &["json"],
+    meanings: Vec::new,
     defaults: || fields_of(&Config::default()),
     open,
     create: Some(create),

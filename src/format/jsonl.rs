@@ -15,6 +15,7 @@ pub(super) const KIND: Kind = Kind {
     name: "jsonl",
     summary: "JSON Lines: an object on each line",
     extensions: &["jsonl", "ndjson"],
+    meanings: Vec::new,
     defaults: || fields_of(&Config::default()),
     open,
     create: Some(create),

@@ -22,6 +22,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
 use crate::kind::find;
+use crate::options::Meanings;
 use crate::value::Value;
 
 use sink::Sink;
@@ -44,6 +45,8 @@ pub(crate) struct Kind {
     extensions: &'static [&'static str],
     /// Its options with their defaults.
     pub(crate) defaults: fn() -> Result<Map<String, Json>>,
+    /// What each option means.
+    meanings: fn() -> Meanings,
     /// Reads records from a stream.
     open: fn(Source, &Json) -> Result<Box<dyn Reader>>,
     /// Writes rows of these columns to a stream; none for a format that is only read.
@@ -57,6 +60,14 @@ impl crate::kind::Kind for Kind {
 
     fn summary(&self) -> &'static str {
         self.summary
+    }
+
+    fn defaults(&self) -> Result<Map<String, Json>> {
+        (self.defaults)()
+    }
+
+    fn meanings(&self) -> Meanings {
+        (self.meanings)()
     }
 }
 

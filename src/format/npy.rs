@@ -19,6 +19,7 @@ pub(super) const KIND: Kind = Kind {
     name: "npy",
     summary: "a NumPy matrix of floats, one vector a row; for embeddings, read only",
     extensions: &["npy"],
+    meanings: Vec::new,
     defaults: || fields_of(&Config::default()),
     open,
     create: None,

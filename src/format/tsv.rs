@@ -3,6 +3,7 @@
 //! A tab, a line end and a backslash inside a field are written `\t`, `\n`, `\r` and `\\`; any other backslash
 //! is read as it stands. Every field is text, or null where it equals the `null` option.
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -11,7 +12,7 @@ use super::sink::Sink;
 use super::source::{Lines, Source};
 use super::{Kind, Position, Reader, Record, Writer, options_of};
 use crate::error::Result;
-use crate::options::fields_of;
+use crate::options::{fields_of, meanings};
 use crate::value::Value;
 
 /// The record of the registry.
@@ -19,13 +20,14 @@ pub(super) const KIND: Kind = Kind {
     name: "tsv",
     summary: "tab-separated values without quotes",
     extensions: &["tsv", "tab"],
+    meanings: meanings::<Config>,
     defaults: || fields_of(&Config::default()),
     open,
     create: Some(create),
 };
 
 /// Options of tsv.
-#[derive(Serialize, Deserialize)]
+#[derive(DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// Whether the first line names the columns; without, they are c1, c2, ….

@@ -15,7 +15,7 @@ use crate::options::{self, Given};
 pub(super) const KIND: Kind = Kind {
     name: "flat",
     summary: "exact: every vector is compared, in memory where the space fits its budget",
-    options: &[],
+    meanings: Vec::new,
     config: |given: &[Given]| options::checked(given, |_: &Nothing| Ok(())),
     made: None,
 };

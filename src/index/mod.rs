@@ -21,7 +21,7 @@ use serde_json::{Map, Value as Json};
 use sidql_storage::ItemNo;
 
 use crate::error::Result;
-use crate::options::Given;
+use crate::options::{Given, Meanings};
 use crate::progress::{Checkpoint, Progress};
 pub(crate) use accepted::Accepted;
 pub(crate) use allowed::Allowed;
@@ -39,8 +39,8 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// One sentence: what it is.
     pub(crate) summary: &'static str,
-    /// Each option with one sentence, in the order of the configuration.
-    pub(crate) options: &'static [(&'static str, &'static str)],
+    /// What each option means.
+    pub(crate) meanings: fn() -> Meanings,
     /// Checks options and fills in the defaults.
     pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
     /// How an index of the kind is made and read; nothing where the kind needs none.
@@ -90,6 +90,8 @@ pub(crate) struct Candidates {
     pub(crate) found: Vec<(ItemNo, f32)>,
     /// Whether the cosines are those of the vectors themselves.
     pub(crate) exact: bool,
+    /// Vectors that the query was compared with, about.
+    pub(crate) scanned: usize,
 }
 
 /// A built index in memory.
@@ -112,7 +114,11 @@ impl crate::kind::Kind for Kind {
         self.summary
     }
 
-    fn options(&self) -> &'static [(&'static str, &'static str)] {
-        self.options
+    fn defaults(&self) -> Result<Map<String, Json>> {
+        (self.config)(&[])
+    }
+
+    fn meanings(&self) -> Meanings {
+        (self.meanings)()
     }
 }

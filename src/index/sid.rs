@@ -9,6 +9,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -21,24 +22,18 @@ use crate::options::{self, Given};
 pub(super) const KIND: Kind = Kind {
     name: "sid",
     summary: "approximate: the prefixes of a published codebook are visited, their nearest items compared exactly",
-    options: &[
-        ("nprobe", "prefixes that are visited"),
-        (
-            "rerank",
-            "items that are compared exactly; by itself ten for each row wanted, at least 200",
-        ),
-    ],
+    meanings: options::meanings::<Config>,
     config: |given: &[Given]| options::checked(given, check),
     made: None,
 };
 
 /// What can be said of a search.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Config {
-    /// Prefixes visited.
+    /// Prefixes that are visited.
     nprobe: usize,
-    /// Items compared exactly.
+    /// Items that are compared exactly; by itself ten for each row wanted, at least 200.
     rerank: Option<usize>,
 }
 

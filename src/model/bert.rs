@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -33,6 +34,7 @@ pub(super) const KIND: Kind = Kind {
     name: "bert",
     summary: "sentence encoders of BERT's family from a folder of weights, such as all-MiniLM-L6-v2",
     abilities: &[Ability::Text],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     make: Make::Opened(open, folder::fingerprint),
 };
@@ -47,7 +49,7 @@ const MAX_TOKENS: usize = 256;
 const MIN_TOKENS: usize = 8;
 
 /// Options of `bert`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// The folder of the weights.

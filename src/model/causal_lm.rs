@@ -11,6 +11,7 @@ mod batch;
 use std::sync::Arc;
 
 use candle_core::DType;
+use documented::DocumentedFieldsOpt;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,7 @@ pub(super) const KIND: Kind = Kind {
     name: "causal_lm",
     summary: "answers of a local language model: Llama, Mistral, Qwen 2 and 3, Gemma 3, also as GGUF",
     abilities: &[Ability::Chat],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     make: Make::Opened(open, folder::fingerprint),
 };
@@ -41,7 +43,7 @@ const ENDS: &[&str] =
     &["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "</s>"];
 
 /// Options of `causal_lm`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// The folder of the weights, or a GGUF file.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Result as Tensors, Tensor};
 use candle_nn::{LayerNorm, Linear, Module, VarBuilder};
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -34,12 +35,13 @@ pub(super) const KIND: Kind = Kind {
     name: "clip",
     summary: "pictures and texts in one space: CLIP, from a folder of weights",
     abilities: &[Ability::Image, Ability::Text],
+    meanings: || [options::meanings::<Options>(), options::meanings::<Config>()].concat(),
     config: |given| options::checked(given, |config: &Config| config.shared.check()),
     make: Make::Opened(open, folder::fingerprint),
 };
 
 /// Options of `clip`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default)]
 struct Config {
     #[serde(flatten)]

@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 
+use documented::DocumentedFieldsOpt;
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,7 @@ pub(super) const KIND: Kind = Kind {
     name: "hash",
     summary: "hashed words and character n-grams weighted by rarity; no model weights needed",
     abilities: &[Ability::Text],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, |_: &Config| Ok(())),
     make: Make::Fitted(
         |config, texts, progress| Ok(Box::new(fit(config, texts, progress)?)),
@@ -61,7 +63,7 @@ const MAX_WORD_CHARS: usize = 64;
 const VERSION: u32 = 1;
 
 /// Options of `hash`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// Components of a vector, 256 to 768.

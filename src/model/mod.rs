@@ -41,7 +41,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use crate::error::Result;
-use crate::options::Given;
+use crate::options::{Given, Meanings};
 use crate::progress::Progress;
 use picture::Picture;
 
@@ -67,6 +67,8 @@ pub(crate) struct Kind {
     pub(crate) abilities: &'static [Ability],
     /// Checks options and gives all of them, the defaults where none was given.
     pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
+    /// What each option means.
+    pub(crate) meanings: fn() -> Meanings,
     /// How a model comes to be.
     pub(crate) make: Make,
 }
@@ -78,6 +80,14 @@ impl crate::kind::Kind for Kind {
 
     fn summary(&self) -> &'static str {
         self.summary
+    }
+
+    fn defaults(&self) -> Result<Map<String, Json>> {
+        (self.config)(&[])
+    }
+
+    fn meanings(&self) -> Meanings {
+        (self.meanings)()
     }
 }
 

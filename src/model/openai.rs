@@ -32,6 +32,7 @@ pub(super) const KIND: Kind = Kind {
     name: "openai",
     summary: "a model behind an OpenAI-compatible endpoint: vLLM, Ollama, llama.cpp, OpenAI",
     abilities: &[Ability::Text, Ability::Chat, Ability::Vision],
+    meanings: options::meanings::<Config>,
     config: |given| {
         // Without any option these are the defaults, which name no endpoint.
         let check = if given.is_empty() { |_: &Config| Ok(()) } else { Config::check };

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use candle_core::DType;
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -26,6 +27,7 @@ pub(super) const KIND: Kind = Kind {
     name: "qwen3_embedding",
     summary: "text vectors of Qwen3-Embedding from a folder of weights; questions get its instruction",
     abilities: &[Ability::Text],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     make: Make::Opened(open, folder::fingerprint),
 };
@@ -38,7 +40,7 @@ const BATCH_TOKENS: usize = 256;
 const TOKENS: std::ops::RangeInclusive<usize> = 8..=1 << 17;
 
 /// Options of `qwen3_embedding`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// The folder of the weights.

@@ -1,6 +1,7 @@
 //! From pictures to the numbers that an encoder reads: its preprocessing as a constant.
 
 use candle_core::{Device, Tensor};
+use documented::DocumentedFieldsOpt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -15,7 +16,7 @@ use crate::progress::Progress;
 const MAX_BATCH: usize = 256;
 
 /// The options that encoders of pictures share.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Options {
     /// The folder of the weights.

@@ -37,6 +37,7 @@ pub(super) const KIND: Kind = Kind {
     name: "resnet",
     summary: "pictures: pooled features of a residual network, from a folder of weights",
     abilities: &[Ability::Image],
+    meanings: options::meanings::<Options>,
     config: |given| options::checked(given, Options::check),
     make: Make::Opened(
         |config| {

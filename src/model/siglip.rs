@@ -33,6 +33,7 @@ pub(super) const KIND: Kind = Kind {
     name: "siglip",
     summary: "pictures and texts in one space: SigLIP, from a folder of weights",
     abilities: &[Ability::Image, Ability::Text],
+    meanings: options::meanings::<Options>,
     config: |given| options::checked(given, Options::check),
     make: Make::Opened(
         |config| {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use sidql_grammar::ast;
 use sidql_storage::{FieldNo, Generation, codebooks, spaces};
@@ -29,7 +30,7 @@ pub(crate) struct Export {
 }
 
 /// Options of COPY … TO.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ExportOptions {
     /// The format; by itself told by the extension.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use sidql_grammar::ast::{self, Context};
 use sidql_grammar::span::Spanned;
@@ -71,7 +72,7 @@ pub(crate) enum History {
 }
 
 /// Options of RECOMMEND.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Options {
     /// Beams of a generator; never fewer than items are asked for.

@@ -26,6 +26,7 @@
 //! history is a target in the same pass here too.
 
 use candle_core::{Device, Tensor};
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 
 use super::language::{self, Speaker, Speech};
@@ -39,6 +40,7 @@ use crate::device::source;
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
 use crate::nn::{Dropout, Moves, Params, Segments, Shape, sum_rows};
+use crate::options::meanings;
 
 /// The record of this policy.
 pub(super) const KIND: Kind = Kind {
@@ -48,6 +50,7 @@ pub(super) const KIND: Kind = Kind {
     reads: &[Reads::Base],
     answers: Answers::Beams,
     objectives: &["sft", "grpo", "s_dpo"],
+    meanings: meanings::<Config>,
     config: |given| language::configured(given, Config::check, OF_RANDOM, OF_BASE),
     build: |config, material, device, seed| {
         let config: Config = serde_json::from_value(config.clone())?;
@@ -59,7 +62,7 @@ pub(super) const KIND: Kind = Kind {
 };
 
 /// What can be set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// Blocks over the items of a history.

@@ -58,6 +58,7 @@ pub(super) const KIND: Kind = Kind {
     reads: &[Reads::Content],
     answers: Answers::Both,
     objectives: &["sft", "grpo", "s_dpo"],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     build: |config, material, device, seed| {
         let config: Config = serde_json::from_value(config.clone())?;

@@ -11,6 +11,7 @@
 //! this kind beat many trained models on small data (arXiv 2605.07125), which makes this one the floor that
 //! every evaluation prints.
 
+use documented::DocumentedFieldsOpt;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +23,7 @@ use crate::options;
 use crate::progress::Progress;
 
 /// Options of the item graph.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     /// The exponent of popularity: 0 favours popular items, 1 rare ones.
@@ -48,6 +49,7 @@ pub(super) const KIND: Kind = Kind {
     reads: &[],
     answers: Answers::Scores,
     objectives: &["fit"],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     build: |config, _, _, _| {
         let config: Config = serde_json::from_value(config.clone())?;

@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use documented::DocumentedFieldsOpt;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::index::Catalogue;
 use crate::model::base::{Base, Small};
 use crate::nn::{Moves, Params};
+use crate::options::meanings;
 use crate::progress::Progress;
 
 /// The record of this policy.
@@ -38,6 +40,7 @@ pub(super) const KIND: Kind = Kind {
     reads: &[Reads::Base, Reads::Titles],
     answers: Answers::Beams,
     objectives: &["sft", "grpo", "s_dpo"],
+    meanings: meanings::<Config>,
     config: |given| language::configured(given, Config::check, OF_RANDOM, &["lora", "lora_alpha"]),
     build: |config, material, device, seed| {
         let config: Config = serde_json::from_value(config.clone())?;
@@ -49,7 +52,7 @@ pub(super) const KIND: Kind = Kind {
 const OF_RANDOM: &[&str] = &["layers", "heads", "width", "hidden"];
 
 /// What can be set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// A model of kind `causal_lm` to begin with; none if empty.

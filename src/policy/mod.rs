@@ -25,7 +25,7 @@ use serde_json::{Map, Value as Json};
 use crate::error::Result;
 use crate::index::Catalogue;
 use crate::model::base::Base;
-use crate::options::Given;
+use crate::options::{Given, Meanings};
 use crate::progress::Progress;
 
 /// Every policy that this build knows.
@@ -55,6 +55,8 @@ pub(crate) struct Kind {
     pub(crate) objectives: &'static [&'static str],
     /// Checks options and gives all of them, the defaults where none was given.
     pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
+    /// What each option means.
+    pub(crate) meanings: fn() -> Meanings,
     /// An untrained policy from its configuration (every field present), over items.
     pub(crate) build: fn(&Json, &Material<'_>, &Device, u64) -> Result<Policy>,
 }
@@ -117,6 +119,14 @@ impl crate::kind::Kind for Kind {
 
     fn summary(&self) -> &'static str {
         self.summary
+    }
+
+    fn defaults(&self) -> Result<Map<String, Json>> {
+        (self.config)(&[])
+    }
+
+    fn meanings(&self) -> Meanings {
+        (self.meanings)()
     }
 }
 

@@ -13,6 +13,7 @@
 //! the norms before the cosines have a learned scale for each column.
 
 use candle_core::{Device, Tensor};
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 
 use super::sid_head::{Codes, codes_of};
@@ -35,6 +36,7 @@ pub(super) const KIND: Kind = Kind {
     reads: &[],
     answers: Answers::Scores,
     objectives: &["sft"],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     build: |config, material, device, seed| {
         let config: Config = serde_json::from_value(config.clone())?;
@@ -44,7 +46,7 @@ pub(super) const KIND: Kind = Kind {
 };
 
 /// What can be set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// Blocks over the items of a history.

@@ -23,6 +23,7 @@ pub(super) const KIND: Kind = Kind {
     reads: &[],
     answers: Answers::Scores,
     objectives: &["fit"],
+    meanings: Vec::new,
     config: |given| options::checked(given, |_: &Config| Ok(())),
     build: |config, _, _, _| {
         let Config {} = serde_json::from_value(config.clone())?;

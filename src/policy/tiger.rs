@@ -11,6 +11,7 @@
 mod t5;
 
 use candle_core::{Device, Tensor};
+use documented::DocumentedFieldsOpt;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,7 @@ pub(super) const KIND: Kind = Kind {
     reads: &[],
     answers: Answers::Beams,
     objectives: &["sft", "grpo", "s_dpo"],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     build: |config, material, device, seed| {
         let config: Config = serde_json::from_value(config.clone())?;
@@ -42,7 +44,7 @@ pub(super) const KIND: Kind = Kind {
 };
 
 /// What can be set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// Layers of the encoder.

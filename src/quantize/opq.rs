@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use documented::DocumentedFieldsOpt;
 use nalgebra::DMatrix;
 use rand::SeedableRng;
 use rand::seq::index;
@@ -27,16 +28,7 @@ use crate::progress::{Checkpoint, Progress};
 pub(super) const KIND: Kind = Kind {
     name: "opq",
     summary: "optimised product quantization: a rotation, then codes of its parts, without a hierarchy (OPQ)",
-    options: &[
-        ("levels", "parts of a vector, one code each"),
-        ("codes", "codes of each part"),
-        ("pca", "principal components that are kept before the rotation; 0 for all"),
-        ("rounds", "rounds of codes, then rotation"),
-        ("iterations", "the most passes of k-means at the end"),
-        ("sample", "vectors that the rotation is learned from, at most"),
-        ("seed", "seed of everything random"),
-        ("collisions", super::COLLISIONS),
-    ],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     fit,
 };
@@ -44,17 +36,26 @@ pub(super) const KIND: Kind = Kind {
 /// Passes of k-means in one round.
 const PASSES: usize = 4;
 
-/// Options of `opq`; `KIND.options` says what they mean.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Options of `opq`.
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
+    /// Parts of a vector, one code each.
     levels: usize,
+    /// Codes of each part.
     codes: usize,
+    /// Principal components that are kept before the rotation; 0 for all.
     pca: usize,
+    /// Rounds of codes, then rotation.
     rounds: usize,
+    /// The most passes of k-means at the end.
     iterations: usize,
+    /// Vectors that the rotation is learned from, at most.
     sample: usize,
+    /// Seed of everything random.
     seed: u64,
+    /// What becomes of items with equal codes: `reassign` gives codes of the last level anew, `sinkhorn` does so as
+    /// MiniOneRec, `suffix` adds a level that numbers them, `allow` leaves them.
     collisions: Collisions,
 }
 

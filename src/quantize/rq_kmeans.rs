@@ -1,6 +1,7 @@
 //! RQ-KMeans: k-means on the vectors, then on what each level leaves over. No gradients; within a few per
 //! cent of RQ-VAE in what a recommender makes of it.
 
+use documented::DocumentedFieldsOpt;
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
@@ -21,43 +22,37 @@ use crate::progress::{Checkpoint, Progress};
 pub(super) const KIND: Kind = Kind {
     name: "rq_kmeans",
     summary: "residual k-means: each level clusters what the levels before left over",
-    options: &[
-        ("levels", "levels of a SID, without the suffix level"),
-        ("codes", "codes of each level"),
-        ("iterations", "the most passes of k-means at each level"),
-        ("tolerance", "k-means stops when a pass lowers the error by less than this share of it"),
-        ("batch", "vectors for each update of k-means; 0 for all of them"),
-        ("sample", "vectors that k-means sees for each code, at most; 0 for all"),
-        (
-            "seeding",
-            "where k-means starts: `kmeans++`, or `pca`, in more and more principal components",
-        ),
-        ("balanced", "whether codes are given to about as many items each"),
-        (
-            "pca",
-            "principal components that are clustered in place of the vectors; 0 for the vectors",
-        ),
-        ("seed", "seed of everything random"),
-        ("collisions", super::COLLISIONS),
-    ],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     fit,
 };
 
-/// Options of `rq_kmeans`; `KIND.options` says what they mean.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Options of `rq_kmeans`.
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
+    /// Levels of a SID, without the suffix level.
     pub(crate) levels: usize,
+    /// Codes of each level.
     pub(crate) codes: usize,
+    /// The most passes of k-means at each level.
     pub(crate) iterations: usize,
+    /// K-means stops when a pass lowers the error by less than this share of it.
     pub(crate) tolerance: f64,
+    /// Vectors for each update of k-means; 0 for all of them.
     pub(crate) batch: usize,
+    /// Vectors that k-means sees for each code, at most; 0 for all.
     pub(crate) sample: usize,
+    /// Where k-means starts: `kmeans++`, or `pca`, in more and more principal components.
     pub(crate) seeding: Seeding,
+    /// Whether codes are given to about as many items each.
     pub(crate) balanced: bool,
+    /// Principal components that are clustered in place of the vectors; 0 for the vectors.
     pub(crate) pca: usize,
+    /// Seed of everything random.
     pub(crate) seed: u64,
+    /// What becomes of items with equal codes: `reassign` gives codes of the last level anew, `sinkhorn` does so as
+    /// MiniOneRec, `suffix` adds a level that numbers them, `allow` leaves them.
     pub(crate) collisions: Collisions,
 }
 

@@ -4,6 +4,7 @@
 //! The decoder is of the same form, x̂ = ẑ + MLP(ẑ), so that at first the codes are those of k-means and so is the
 //! error. The codewords go on from there by running means, as those of `rq_vae` do.
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -21,66 +22,57 @@ use crate::progress::{Checkpoint, Progress};
 pub(super) const KIND: Kind = Kind {
     name: "rq_kmeans_plus",
     summary: "balanced residual k-means refined behind a residual network that begins as the identity (RQ-KMeans+)",
-    options: &[
-        ("levels", "levels of a SID, without the suffix level"),
-        ("codes", "codes of each level"),
-        ("iterations", "the most passes of k-means at each level"),
-        ("balanced", "whether k-means gives codes to about as many items each"),
-        ("layers", "hidden units of the residual network; the decoder is the mirror"),
-        ("standardise", "whether vectors are centred and scaled to a mean variance of 1 first"),
-        ("epochs", "passes over all vectors"),
-        ("batch", "vectors of one step"),
-        ("lr", "the highest learning rate"),
-        ("weight_decay", "decoupled weight decay of the matrices"),
-        ("warmup", "epochs over which the learning rate rises"),
-        ("cosine", "whether the learning rate falls by half a cosine after that"),
-        ("clip", "the largest norm of all gradients together; 0 for no limit"),
-        ("beta", "weight of the commitment of latent vectors to their codewords"),
-        (
-            "ema",
-            "decay of the running means that move the codewords; 0 moves them by gradient, as published",
-        ),
-        (
-            "dead",
-            "a code used less than this share of the even use is put on a random vector; 0 for never",
-        ),
-        ("evaluate", "epochs between two counts of collisions"),
-        (
-            "keep",
-            "which weights are kept: those of fewest `collisions`, of least `loss`, or the `last`",
-        ),
-        ("device", "where it is trained: `auto` or `cpu`"),
-        ("seed", "seed of everything random"),
-        ("collisions", super::COLLISIONS),
-    ],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     fit,
 };
 
-/// Options of `rq_kmeans_plus`; `KIND.options` says what they mean.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Options of `rq_kmeans_plus`.
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
+    /// Levels of a SID, without the suffix level.
     levels: usize,
+    /// Codes of each level.
     codes: usize,
+    /// The most passes of k-means at each level.
     iterations: usize,
+    /// Whether k-means gives codes to about as many items each.
     balanced: bool,
+    /// Hidden units of the residual network; the decoder is the mirror.
     layers: Vec<usize>,
+    /// Whether vectors are centred and scaled to a mean variance of 1 first.
     standardise: bool,
+    /// Passes over all vectors.
     epochs: usize,
+    /// Vectors of one step.
     batch: usize,
+    /// The highest learning rate.
     lr: f64,
+    /// Decoupled weight decay of the matrices.
     weight_decay: f64,
+    /// Epochs over which the learning rate rises.
     warmup: usize,
+    /// Whether the learning rate falls by half a cosine after that.
     cosine: bool,
+    /// The largest norm of all gradients together; 0 for no limit.
     clip: f64,
+    /// Weight of the commitment of latent vectors to their codewords.
     beta: f64,
+    /// Decay of the running means that move the codewords; 0 moves them by gradient, as published.
     ema: f64,
+    /// A code used less than this share of the even use is put on a random vector; 0 for never.
     dead: f64,
+    /// Epochs between two counts of collisions.
     evaluate: usize,
+    /// Which weights are kept: those of fewest `collisions`, of least `loss`, or the `last`.
     keep: Keep,
+    /// Where it is trained: `auto` or `cpu`.
     device: String,
+    /// Seed of everything random.
     seed: u64,
+    /// What becomes of items with equal codes: `reassign` gives codes of the last level anew, `sinkhorn` does so as
+    /// MiniOneRec, `suffix` adds a level that numbers them, `allow` leaves them.
     collisions: Collisions,
 }
 

@@ -6,6 +6,7 @@
 //! cores (how they compare with the published run has not been measured): smaller layers and batches, some hundred epochs on a cosine, codewords by running means with dead codes
 //! reset, and standardised vectors, so that the two parts of the loss are of one size.
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -23,42 +24,7 @@ use crate::progress::{Checkpoint, Progress};
 pub(super) const KIND: Kind = Kind {
     name: "rq_vae",
     summary: "residual codes of a learned latent space: autoencoder and codebooks trained together (RQ-VAE)",
-    options: &[
-        ("levels", "levels of a SID, without the suffix level"),
-        ("codes", "codes of each level"),
-        ("dim", "components of the latent space"),
-        ("layers", "hidden units of the encoder, layer by layer; the decoder is the mirror"),
-        (
-            "fusion",
-            "of several spaces joined: `learned` puts W_v and W_f of CMSA in front, `none` takes them as one",
-        ),
-        ("standardise", "whether vectors are centred and scaled to a mean variance of 1 first"),
-        ("epochs", "passes over all vectors"),
-        ("batch", "vectors of one step"),
-        ("lr", "the highest learning rate"),
-        ("weight_decay", "decoupled weight decay of the matrices"),
-        ("warmup", "epochs over which the learning rate rises"),
-        ("cosine", "whether the learning rate falls by half a cosine after that"),
-        ("clip", "the largest norm of all gradients together; 0 for no limit"),
-        ("beta", "weight of the commitment of latent vectors to their codewords"),
-        ("kmeans_init", "whether codewords begin as centres of k-means, not at random"),
-        (
-            "ema",
-            "decay of the running means that move the codewords; 0 moves them by gradient, as published",
-        ),
-        (
-            "dead",
-            "a code used less than this share of the even use is put on a random vector; 0 for never",
-        ),
-        ("evaluate", "epochs between two counts of collisions"),
-        (
-            "keep",
-            "which weights are kept: those of fewest `collisions`, of least `loss`, or the `last`",
-        ),
-        ("device", "where it is trained: `auto` or `cpu`"),
-        ("seed", "seed of everything random"),
-        ("collisions", super::COLLISIONS),
-    ],
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     fit,
 };
@@ -74,31 +40,54 @@ pub(crate) enum Front {
     None,
 }
 
-/// Options of `rq_vae`; `KIND.options` says what they mean.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Options of `rq_vae`.
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
+    /// Levels of a SID, without the suffix level.
     levels: usize,
+    /// Codes of each level.
     codes: usize,
+    /// Components of the latent space.
     dim: usize,
+    /// Hidden units of the encoder, layer by layer; the decoder is the mirror.
     layers: Vec<usize>,
+    /// Of several spaces joined: `learned` puts W_v and W_f of CMSA in front, `none` takes them as one.
     fusion: Front,
+    /// Whether vectors are centred and scaled to a mean variance of 1 first.
     standardise: bool,
+    /// Passes over all vectors.
     epochs: usize,
+    /// Vectors of one step.
     batch: usize,
+    /// The highest learning rate.
     lr: f64,
+    /// Decoupled weight decay of the matrices.
     weight_decay: f64,
+    /// Epochs over which the learning rate rises.
     warmup: usize,
+    /// Whether the learning rate falls by half a cosine after that.
     cosine: bool,
+    /// The largest norm of all gradients together; 0 for no limit.
     clip: f64,
+    /// Weight of the commitment of latent vectors to their codewords.
     beta: f64,
+    /// Whether codewords begin as centres of k-means, not at random.
     kmeans_init: bool,
+    /// Decay of the running means that move the codewords; 0 moves them by gradient, as published.
     ema: f64,
+    /// A code used less than this share of the even use is put on a random vector; 0 for never.
     dead: f64,
+    /// Epochs between two counts of collisions.
     evaluate: usize,
+    /// Which weights are kept: those of fewest `collisions`, of least `loss`, or the `last`.
     keep: Keep,
+    /// Where it is trained: `auto` or `cpu`.
     device: String,
+    /// Seed of everything random.
     seed: u64,
+    /// What becomes of items with equal codes: `reassign` gives codes of the last level anew, `sinkhorn` does so as
+    /// MiniOneRec, `suffix` adds a level that numbers them, `allow` leaves them.
     collisions: Collisions,
 }
 

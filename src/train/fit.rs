@@ -1,5 +1,6 @@
 //! `fit`: a scoring policy learns from the histories in closed form, in one pass.
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -16,12 +17,13 @@ pub(super) const KIND: Kind = Kind {
     start: super::Start::Fresh,
     rewarded: false,
     ranked: false,
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, |_: &Config| Ok(())),
     train: run,
 };
 
 /// What can be set.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// Which part of each history is learned.

@@ -15,6 +15,7 @@
 //! published; 0.2 is the customary one. Each epoch draws one item of every history as its target.
 
 use candle_core::{D, Tensor};
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -40,6 +41,7 @@ pub(super) const KIND: Kind = Kind {
     start: Start::Trained,
     rewarded: true,
     ranked: true,
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     train: run,
 };
@@ -48,7 +50,7 @@ pub(super) const KIND: Kind = Kind {
 const EPSILON: f64 = 1e-6;
 
 /// What can be set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// Passes over all histories, at most.

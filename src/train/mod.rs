@@ -20,7 +20,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
 use crate::index::{Catalogue, Trie};
-use crate::options::Given;
+use crate::options::{Given, Meanings};
 use crate::policy::{History, Policy};
 use crate::progress::{Checkpoint, Progress};
 use crate::reward;
@@ -42,6 +42,8 @@ pub(crate) struct Kind {
     pub(crate) ranked: bool,
     /// Checks options and gives all of them, the defaults where none was given.
     pub(crate) config: fn(&[Given]) -> Result<Map<String, Json>>,
+    /// What each option means.
+    pub(crate) meanings: fn() -> Meanings,
     /// Trains a policy; see [`train`].
     train: Train,
 }
@@ -114,6 +116,14 @@ impl crate::kind::Kind for Kind {
 
     fn summary(&self) -> &'static str {
         self.summary
+    }
+
+    fn defaults(&self) -> Result<Map<String, Json>> {
+        (self.config)(&[])
+    }
+
+    fn meanings(&self) -> Meanings {
+        (self.meanings)()
     }
 }
 

@@ -12,6 +12,7 @@
 //! its positive.
 
 use candle_core::{D, Tensor};
+use documented::DocumentedFieldsOpt;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -37,12 +38,13 @@ pub(super) const KIND: Kind = Kind {
     start: Start::Trained,
     rewarded: false,
     ranked: true,
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     train: run,
 };
 
 /// What can be set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// Passes over all histories, at most.

@@ -4,6 +4,7 @@
 //! same loss on the item before the last. `run.rs` walks the epochs.
 
 use candle_core::Tensor;
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -25,12 +26,13 @@ pub(super) const KIND: Kind = Kind {
     start: Start::Fresh,
     rewarded: false,
     ranked: false,
+    meanings: options::meanings::<Config>,
     config: |given| options::checked(given, Config::check),
     train: run,
 };
 
 /// What can be set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Config {
     /// Passes over all histories, at most.

@@ -21,6 +21,7 @@ pub(super) const KIND: Kind = Kind {
     name: "parquet",
     summary: "Parquet: typed columns in groups of rows",
     extensions: &["parquet"],
+    meanings: Vec::new,
     defaults: || fields_of(&Config::default()),
     open: inside::open,
     create: Some(inside::create),

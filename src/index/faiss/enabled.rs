@@ -127,18 +127,19 @@ impl Built for Opened {
         let rerank = look.rerank.or(self.config.rerank).unwrap_or(if exact { 0 } else { least });
         let count = rerank.max(wanted).min(self.items.len());
         if count == 0 {
-            return Ok(Candidates { found: Vec::new(), exact });
+            return Ok(Candidates { found: Vec::new(), exact, scanned: 0 });
         }
         // A search that panicked left nothing half done.
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        configure(&index, &self.config, look, times)?;
+        let reach = configure(&index, &self.config, look, times)?;
         let result = index.search(query, count).map_err(|error| failed(&self.config, &error))?;
         drop(index);
         let labels = result.labels.iter().zip(&result.distances);
         let found = labels
             .filter_map(|(label, score)| Some((*self.items.get(label.get()? as usize)?, *score)))
             .collect();
-        Ok(Candidates { found, exact })
+        let scanned = reach.vectors(&self.config.factory, self.items.len());
+        Ok(Candidates { found, exact, scanned })
     }
 
     fn bytes(&self) -> u64 {
@@ -146,23 +147,53 @@ impl Built for Opened {
     }
 }
 
+/// How far a search looks.
+struct Reach {
+    nprobe: Option<usize>,
+    ef_search: Option<usize>,
+}
+
+impl Reach {
+    /// About how many of the indexed vectors a query is compared with: those of the visited cells, the neighbours of what
+    /// was kept open, or all.
+    fn vectors(&self, factory: &str, rows: usize) -> usize {
+        let scanned = match (self.nprobe, self.ef_search) {
+            (Some(nprobe), _) => {
+                let cells = number_after(factory, "IVF").unwrap_or(nprobe);
+                (rows / cells.max(1)).saturating_mul(nprobe)
+            }
+            (_, Some(open)) => open.saturating_mul(number_after(factory, "HNSW").unwrap_or(1)),
+            _ => rows,
+        };
+        scanned.min(rows)
+    }
+}
+
+/// The number behind a word of a factory string: 1024 of `IVF1024,Flat`.
+fn number_after(factory: &str, word: &str) -> Option<usize> {
+    let (_, rest) = factory.split_once(word)?;
+    let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
 /// Sets how far a search looks.
-fn configure(index: &IndexImpl, config: &Config, look: Look, times: usize) -> Result<()> {
+fn configure(index: &IndexImpl, config: &Config, look: Look, times: usize) -> Result<Reach> {
     let space = ParameterSpace::new().map_err(|error| failed(config, &error))?;
     let (cells, graph) = (config.factory.contains("IVF"), config.factory.starts_with("HNSW"));
+    let times = |value: usize| value.saturating_mul(times).min(u32::MAX as usize);
     let nprobe = look.nprobe.or(config.nprobe).or(cells.then_some(NPROBE));
     let ef_search = look.ef_search.or(config.ef_search).or(graph.then_some(EF_SEARCH));
+    let reach = Reach { nprobe: nprobe.map(times), ef_search: ef_search.map(times) };
     for (option, name, value) in
-        [("nprobe", "nprobe", nprobe), ("ef_search", "efSearch", ef_search)]
+        [("nprobe", "nprobe", reach.nprobe), ("ef_search", "efSearch", reach.ef_search)]
     {
-        let Some(value) = value else { continue };
-        let value = value.saturating_mul(times).min(u32::MAX as usize) as f64;
+        let Some(value) = value.map(|value| value as f64) else { continue };
         space.set_index_parameter(index, name, value).map_err(|_| {
             let message = format!("option `{option}` says nothing to '{}'", config.factory);
             Error::input("needless-options", message)
         })?;
     }
-    Ok(())
+    Ok(reach)
 }
 
 /// Whether the index keeps the vectors as they are, so that its products are exact.
@@ -240,6 +271,7 @@ mod tests {
             let look = Look { nprobe: factory.contains("IVF").then_some(4), ..Look::default() };
             let query = &values[40 * dim..41 * dim];
             let found = index.nearest(query, 10, look, 1).unwrap();
+            assert_eq!(found.scanned, rows, "{factory}: as far as there is anything");
             assert!(found.found.iter().any(|(item, _)| *item == 125), "{factory}");
             if found.exact {
                 let flat = flat::nearest(&values, query, 10, None);
@@ -252,6 +284,17 @@ mod tests {
                 assert_eq!(found.found.len(), 200, "{factory}: candidates to compare exactly");
             }
         }
+    }
+
+    #[test]
+    fn a_search_tells_how_far_it_looked() {
+        let (rows, dim) = (600, 16);
+        let values = vectors(rows, dim);
+        let items: Vec<ItemNo> = (0..rows as u64).collect();
+        let index = built("IVF6,Flat", &items, &values, dim);
+        let look = Look { nprobe: Some(2), ..Look::default() };
+        assert_eq!(index.nearest(&values[..dim], 3, look, 1).unwrap().scanned, 200);
+        assert_eq!(index.nearest(&values[..dim], 3, look, 2).unwrap().scanned, 400);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod enabled;
 
 #[cfg(not(feature = "faiss"))]
 use absent as inside;
+use documented::DocumentedFieldsOpt;
 #[cfg(feature = "faiss")]
 use enabled as inside;
 use serde::{Deserialize, Serialize};
@@ -24,30 +25,23 @@ pub const WITH_FAISS: bool = inside::BUILT;
 pub(super) const KIND: Kind = Kind {
     name: "faiss",
     summary: "approximate: an index of the faiss library, described by its factory string",
-    options: &[
-        ("factory", "what faiss shall build, for example 'HNSW32' or 'IVF1024,Flat'"),
-        ("nprobe", "cells of IVF that are visited; by itself 8"),
-        ("ef_search", "candidates that HNSW keeps open; by itself 64"),
-        (
-            "rerank",
-            "candidates that are compared exactly where codes are compressed; by itself ten for each row wanted, at least 200",
-        ),
-    ],
+    meanings: options::meanings::<Config>,
     config: |given: &[Given]| options::checked(given, check),
     made: Some(Made { available: WITH_FAISS, build: inside::build, open: inside::open }),
 };
 
 /// The options of CREATE INDEX.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Config {
-    /// What faiss shall build.
+    /// What faiss shall build, for example 'HNSW32' or 'IVF1024,Flat'.
     factory: String,
-    /// Cells of IVF that are visited.
+    /// Cells of IVF that are visited; by itself 8.
     nprobe: Option<usize>,
-    /// Candidates that HNSW keeps open.
+    /// Candidates that HNSW keeps open; by itself 64.
     ef_search: Option<usize>,
-    /// Candidates compared exactly where codes are compressed.
+    /// Candidates that are compared exactly where codes are compressed; by itself ten for each row wanted, at least
+    /// 200.
     rerank: Option<usize>,
 }
 

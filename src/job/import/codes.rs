@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sidql_storage::{
@@ -29,7 +30,7 @@ use crate::value::Sid;
 pub(crate) const FOREIGN: &str = "foreign";
 
 /// Options of COPY codes FROM, beside those of any import.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Options {
     /// The codebook that gets a generation.

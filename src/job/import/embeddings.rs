@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::{Path, PathBuf};
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sidql_storage::{ItemNo, Space, Write, items, spaces};
@@ -32,7 +33,7 @@ const CHECK_EVERY: usize = 256;
 const ROWS: usize = 8192;
 
 /// Options of COPY embeddings FROM, beside those of any import.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Options {
     /// The space that gets the vectors; made where there is none.

@@ -8,6 +8,7 @@ mod tokens;
 
 use std::path::{Path, PathBuf};
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use sidql_storage::Write;
@@ -66,7 +67,7 @@ pub(crate) enum Into {
 }
 
 /// Options of COPY … FROM.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Options {
     /// The format; by itself told by the extension.
@@ -75,15 +76,15 @@ pub(crate) struct Options {
     pub(crate) layout: Layout,
     /// The field that holds the id of an item.
     pub(crate) id: String,
-    /// The fields of an interaction.
+    /// The field of an interaction that holds who it was.
     pub(crate) user: String,
-    /// See `user`.
+    /// The field that holds the id of what was chosen.
     pub(crate) item: String,
-    /// See `user`; the order of the file where it is absent.
+    /// The field that holds when it was; the order of the file where it is absent.
     pub(crate) time: String,
-    /// See `user`.
+    /// The field that holds what was done, for example a click.
     pub(crate) kind: String,
-    /// See `user`.
+    /// The field that holds how much it counts.
     pub(crate) weight: String,
     /// What a bad record does.
     pub(crate) on_error: OnError,

@@ -1,5 +1,6 @@
 //! The options of `openai`.
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -7,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::client::check_base;
 
 /// Options of `openai`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Config {
     /// The base of the endpoint's addresses, for example `http://127.0.0.1:8000/v1`.

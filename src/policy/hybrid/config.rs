@@ -1,5 +1,6 @@
 //! What can be set of `hybrid`.
 
+use documented::DocumentedFieldsOpt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -7,7 +8,7 @@ use crate::nn::Shape;
 use crate::policy::item_graph;
 
 /// What can be set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, DocumentedFieldsOpt, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Config {
     /// Blocks over the items of a history.
