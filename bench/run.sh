@@ -6,21 +6,24 @@
 # MACHINE   in words that anybody may read; by itself the cores and the system
 #
 # In the environment: DATA, the folder of the data (../shared/data); NOTE, what a reader of the figures should
-# know, for example what else ran; FEATURES, cargo features of sidql-bench (`faiss` for near); REPLACE, if anything, lets a run take the place of one of the same day. Programs read
-# SIDQL_MODELS, the folder of models, and PYTHON, an interpreter with bench/peers/python/requirements.txt.
+# know, for example what else ran; FEATURES, cargo features of sidql-bench (`faiss` for near); ARGS, what a program is told
+# beside its own defaults, and AS, the name that such a run is kept by (`near_1m`); REPLACE, if anything, lets a run take
+# the place of one of the same day. Programs read SIDQL_MODELS, the folder of models, and PYTHON, an interpreter with
+# bench/peers/python/requirements.txt.
 set -eu
 
 [ $# -ge 1 ] && [ $# -le 2 ] || { echo "usage: bench/run.sh NAME [MACHINE]" >&2; exit 2; }
 cd "$(dirname "$0")/.."
 root=$PWD
 name=$1
+as=${AS:-$name}
 cores=$(nproc)
 system=$(. /etc/os-release && echo "$ID$VERSION_ID")
 machine=${2:-${cores}core-$system}
 folder=$root/bench/runs/$(date -u +%Y-%m-%d)-$machine
 
-if [ -e "$folder/$name.txt" ] && [ -z "${REPLACE:-}" ]; then
-  echo "bench/runs/$(basename "$folder")/$name.txt is there already; set REPLACE=1 to take its place" >&2
+if [ -e "$folder/$as.txt" ] && [ -z "${REPLACE:-}" ]; then
+  echo "bench/runs/$(basename "$folder")/$as.txt is there already; set REPLACE=1 to take its place" >&2
   exit 2
 fi
 
@@ -49,11 +52,12 @@ elif [ -f "bench/src/bin/$name.rs" ] || [ -d "bench/src/bin/$name" ]; then
   # shellcheck disable=SC2086
   cargo build --release --locked --quiet -p sidql-bench --bin "$name" ${FEATURES:+--features $FEATURES}
   before=$(load)
-  "$(built)/$name" --out "$work" >"$work/$name.txt"
+  # shellcheck disable=SC2086
+  "$(built)/$name" --out "$work" ${ARGS:-} >"$work/$name.txt"
   mv "$work/raw.tsv" "$work/$name.tsv"
 elif [ -f "bench/python/$name.py" ]; then
   before=$(load)
-  "${PYTHON:?names no interpreter}" "bench/python/$name.py" --out "$work" >"$work/$name.txt"
+  "${PYTHON:?names no interpreter}" "bench/python/$name.py" --out "$work" ${ARGS:-} >"$work/$name.txt"
   mv "$work/raw.tsv" "$work/$name.tsv"
 elif [ -f "bench/$name.sh" ]; then
   before=$(load)
@@ -65,15 +69,17 @@ fi
 cat "$work/$name.txt"
 
 mkdir -p "$folder"
-mv "$work/$name".* "$folder/"
+for file in "$work/$name".*; do
+  mv "$file" "$folder/$as.${file##*.}"
+done
 readme=$folder/README.md
 [ -f "$readme" ] || printf '# %s\n\n' "$(basename "$folder")" >"$readme"
 # The section of an earlier run of the same name goes.
-awk -v head="## $name" '/^## / { gone = ($0 == head) } !gone' "$readme" >"$work/readme"
+awk -v head="## $as" '/^## / { gone = ($0 == head) } !gone' "$readme" >"$work/readme"
 cat "$work/readme" - >"$readme" <<END
-## $name
+## $as
 
-- command: \`bench/run.sh $name $machine\`
+- command: \`${FEATURES:+FEATURES='$FEATURES' }${ARGS:+ARGS='$ARGS' AS=$as }bench/run.sh $name $machine\`
 - commit: $commit, $changed files changed since
 - versions: $(rustc --version | cut -d' ' -f1-2), redb $(version redb), rusqlite $(version rusqlite)
 - machine: $cores cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo), $system

@@ -148,9 +148,10 @@ pub(super) fn centroid(
     prefix: &[u16],
 ) -> Result<Option<Vec<f32>>> {
     let mut sum = vec![0.0_f64; space.dim as usize];
+    let mut vectors = embeddings::Vectors::new(reading.view, space.clone());
     for row in sids::items_under(reading.view, generation, prefix)? {
         let (_, item) = row?;
-        let Some(vector) = embeddings::get(reading.view, space, item)? else { continue };
+        let Some(vector) = vectors.get(item)? else { continue };
         let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
         if length > 0.0 {
             sum.iter_mut().zip(&vector).for_each(|(sum, x)| *sum += f64::from(*x) / length);

@@ -1,5 +1,6 @@
 //! One item as a row of sources: only what the statement reads is fetched.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
@@ -34,6 +35,8 @@ pub(crate) struct Fetch<'a> {
     view: &'a dyn View,
     sources: &'a [Source],
     spaces: HashMap<SpaceNo, Space>,
+    /// Rows mostly come in the order of the items, which is that of the vectors.
+    vectors: RefCell<HashMap<SpaceNo, embeddings::Vectors<'a>>>,
     record: Wanted,
     fresh: Option<Fresh<'a>>,
     yardsticks: HashMap<GenerationNo, (Artefact, Space)>,
@@ -60,6 +63,7 @@ impl<'a> Fetch<'a> {
             sources,
             yardsticks: yardsticks(view, sources)?,
             spaces: spaces.into_iter().map(|space| (space.number, space)).collect(),
+            vectors: RefCell::default(),
             record: sources.iter().map(wanted).max().unwrap_or(Wanted::Nothing),
             fresh: if judges { Some(Fresh::new(view)?) } else { None },
         })
@@ -107,7 +111,7 @@ impl<'a> Fetch<'a> {
                 _ => sids::get(self.view, generation, number)?.into(),
             },
             Source::Embedding(space) => match self.spaces.get(&space) {
-                Some(space) => embeddings::get(self.view, space, number)?.into(),
+                Some(space) => self.vector(space, number)?.into(),
                 None => Value::Null,
             },
             Source::Residual(generation) => self.residual(generation, number)?.into(),
@@ -127,11 +131,20 @@ impl<'a> Fetch<'a> {
         })
     }
 
+    /// The item's vector in a space.
+    fn vector(&self, space: &Space, number: ItemNo) -> Result<Option<Vec<f32>>> {
+        let mut readers = self.vectors.borrow_mut();
+        let reader = readers
+            .entry(space.number)
+            .or_insert_with(|| embeddings::Vectors::new(self.view, space.clone()));
+        Ok(reader.get(number)?)
+    }
+
     /// How far the item's vector lies from what its SID stands for; none where either is missing, and for SIDs that came
     /// without codewords or from vectors that have been made anew.
     fn residual(&self, generation: GenerationNo, number: ItemNo) -> Result<Option<f64>> {
         let Some((artefact, space)) = self.yardsticks.get(&generation) else { return Ok(None) };
-        let vector = embeddings::get(self.view, space, number)?;
+        let vector = self.vector(space, number)?;
         let sid = sids::get(self.view, generation, number)?;
         let (Some(vector), Some(sid)) = (vector, sid) else { return Ok(None) };
         Ok(relative_residual(artefact, &vector, sid.codes()))

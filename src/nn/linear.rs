@@ -3,6 +3,7 @@
 use candle_core::{Tensor, Var};
 use rand_chacha::ChaCha8Rng;
 
+use super::matmul::matmul;
 use super::{Init, Params};
 use crate::error::Result;
 
@@ -28,6 +29,6 @@ impl Linear {
 
     /// `x`: rows × in. Gives rows × out.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.matmul(self.weight.as_tensor())?)
+        Ok(matmul(x, self.weight.as_tensor())?)
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::index::Catalogue;
 use crate::nn::{
     Block, Cache, Dropout, Init, NONE, Params, RmsNorm, Segments, Shape, cross_entropy, log_prob,
-    log_softmax, sum_rows,
+    log_softmax, matmul, sum_rows,
 };
 
 /// The row of the start token in the table of embeddings.
@@ -137,7 +137,7 @@ impl Codes {
 
     /// Logits over the codes of a level: products with their embeddings. `x`: rows × width. Gives rows × codes.
     fn logits(&self, x: &Tensor, level: usize) -> Result<Tensor> {
-        Ok(x.matmul(&self.of_level(level)?.t()?)?)
+        Ok(matmul(x, &self.of_level(level)?.t()?)?)
     }
 
     /// The codes of a catalogue made for another codebook would read outside the table.

@@ -210,9 +210,11 @@ proptest! {
         let (items, values) = embeddings::load(&read, &space).unwrap();
         prop_assert!(items.iter().eq(naive.keys()));
         prop_assert_eq!(values, naive.values().flatten().copied().collect::<Vec<_>>());
-        for item in 0..300 {
+        let mut reader = embeddings::Vectors::new(&read, space.clone());
+        for item in (0..300).chain([17, 250, 3, 299, 0]) {
             let vector = embeddings::get(&read, &space, item).unwrap();
             prop_assert_eq!(vector.as_ref(), naive.get(&item));
+            prop_assert_eq!(reader.get(item).unwrap(), vector);
         }
     }
 

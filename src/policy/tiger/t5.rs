@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::Result;
-use crate::nn::{Dropout, Init, Linear, Params, RmsNorm, softmax_biased, sum_rows};
+use crate::nn::{Dropout, Init, Linear, Params, RmsNorm, matmul, softmax_biased, sum_rows};
 
 /// The sizes.
 #[derive(Clone, Copy, Debug)]
@@ -179,7 +179,7 @@ impl T5 {
 
     /// Logits over `count` tokens from `first` on. `x`: rows × width.
     pub(super) fn logits(&self, x: &Tensor, first: usize, count: usize) -> Result<Tensor> {
-        Ok(x.matmul(&self.tokens.narrow(0, first, count)?.t()?)?)
+        Ok(matmul(x, &self.tokens.narrow(0, first, count)?.t()?)?)
     }
 }
 
@@ -306,9 +306,9 @@ impl Attention {
     ) -> Result<Tensor> {
         let q = parted(&self.q.forward(x)?, shape, pair.keys.dim(0)?)?;
         // sequences × heads × queries × keys
-        let scores = q.matmul(&pair.keys.t()?)?;
+        let scores = matmul(&q, &pair.keys.t()?)?;
         let weights = dropout.apply(&softmax_biased(&scores, bias)?)?;
-        let mixed = weights.matmul(&pair.values)?.transpose(1, 2)?.contiguous()?;
+        let mixed = matmul(&weights, &pair.values)?.transpose(1, 2)?.contiguous()?;
         self.out.forward(&mixed.reshape((x.dim(0)?, ()))?)
     }
 }

@@ -41,6 +41,11 @@ pub(crate) fn open<'b>(table: Table, key: &[u8], framed: &'b [u8]) -> Result<&'b
     check(table, framed).map_err(|what| Error::corrupt(table.name(), key, what))
 }
 
+/// The payload of a framed value that was opened before.
+pub(crate) fn payload(framed: &[u8]) -> &[u8] {
+    framed.get(HEADER..).unwrap_or_default()
+}
+
 fn check(table: Table, framed: &[u8]) -> Result<&[u8], String> {
     let Some(payload) = framed.get(HEADER..) else {
         return Err(format!("{} bytes are too few for a value", framed.len()));

@@ -10,7 +10,7 @@ use crate::codec::{frame, key};
 use crate::error::{Error, Result};
 use crate::record::{ItemNo, Space};
 use crate::txn::Write;
-use crate::view::{Stream, View};
+use crate::view::{Bytes, Stream, View};
 
 /// A full block takes at most this many bytes, unless a single vector is larger.
 const BLOCK_BYTES: usize = 1 << 16;
@@ -130,7 +130,10 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 }
 
 fn open<'b>(space: &Space, row_key: &[u8], framed: &'b [u8]) -> Result<Parts<'b>> {
-    let payload = frame::open(Table::Embeddings, row_key, framed)?;
+    read(space, row_key, frame::open(Table::Embeddings, row_key, framed)?)
+}
+
+fn read<'b>(space: &Space, row_key: &[u8], payload: &'b [u8]) -> Result<Parts<'b>> {
     parse(space.dim as usize, space.slots, payload)
         .map_err(|what| Error::corrupt(Table::Embeddings.name(), row_key, what))
 }
@@ -161,13 +164,42 @@ fn row_key(space: &Space, block: u64) -> [u8; 12] {
 
 /// The vector of an item.
 pub fn get(view: &dyn View, space: &Space, item: ItemNo) -> Result<Option<Vec<f32>>> {
-    let (block, slot) = place(space, item);
-    let row_key = row_key(space, block);
-    let Some(value) = view.get(Table::Embeddings, &row_key)? else { return Ok(None) };
-    let parts = open(space, &row_key, &value)?;
-    let has = parts.present.get(slot / 8).is_some_and(|bits| bits & (1 << (slot % 8)) != 0);
-    let bytes = space.dim as usize * size_of::<f32>();
-    Ok(has.then(|| floats(&parts.values[slot * bytes..(slot + 1) * bytes])))
+    Vectors::new(view, space.clone()).get(item)
+}
+
+/// Reads the vectors of a space one by one. The block of neighbours is opened, and its checksum compared, once for all of
+/// them that are read in a row; what a transaction changes there meanwhile is not seen.
+pub struct Vectors<'v> {
+    view: &'v dyn View,
+    space: Space,
+    /// The last block: its number, and its bytes where it exists, which are sound.
+    held: Option<(u64, Option<Bytes>)>,
+}
+
+impl<'v> Vectors<'v> {
+    /// Nothing is read yet.
+    pub fn new(view: &'v dyn View, space: Space) -> Self {
+        Vectors { view, space, held: None }
+    }
+
+    /// The vector of an item.
+    pub fn get(&mut self, item: ItemNo) -> Result<Option<Vec<f32>>> {
+        let (block, slot) = place(&self.space, item);
+        let row_key = row_key(&self.space, block);
+        if self.held.as_ref().is_none_or(|(held, _)| *held != block) {
+            self.held = None;
+            let value = self.view.get(Table::Embeddings, &row_key)?;
+            if let Some(value) = &value {
+                open(&self.space, &row_key, value)?;
+            }
+            self.held = Some((block, value));
+        }
+        let Some((_, Some(value))) = &self.held else { return Ok(None) };
+        let parts = read(&self.space, &row_key, frame::payload(value))?;
+        let has = parts.present.get(slot / 8).is_some_and(|bits| bits & (1 << (slot % 8)) != 0);
+        let bytes = self.space.dim as usize * size_of::<f32>();
+        Ok(has.then(|| floats(&parts.values[slot * bytes..(slot + 1) * bytes])))
+    }
 }
 
 /// All blocks from the one that holds an item, in the order of the items.
