@@ -1,30 +1,27 @@
-//! The product of matrices, a small one on the thread that asks for it.
+//! The product of matrices.
 //!
-//! candle asks the system for its processors at each product and shares even small ones between threads. The steps of a
-//! beam are many products of some microseconds each, where these two take longer than the sums do.
+//! candle asks the system for its processors at each product, shares even small ones between threads, and multiplies many
+//! pairs one after another. The steps of a beam are many products of some microseconds, where the first two take longer than
+//! the sums do; attention while training is thousands of pairs.
 #![allow(unsafe_code, reason = "the crate gemm takes pointers; candle multiplies with it too")]
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use gemm::Parallelism;
+use rayon::prelude::*;
 
 use super::host::fused;
 
-/// Multiplications up to which a product is small: a thread is done with them sooner than another is woken and waited
-/// for.
+/// Multiplications up to which a thread is done sooner than another is woken and waited for.
 const SMALL: usize = 1 << 21;
 
 /// The product of the last two dimensions, with gradient to both. `a`: any × rows × inner, `b`: any × inner × columns, with
 /// the same other dimensions; gives any × rows × columns.
 pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let multiplied = a.elem_count().saturating_mul(b.dims().last().copied().unwrap_or(0));
-    if fused(a) && fused(b) && multiplied <= SMALL {
-        return a.apply_op2(b, Small);
-    }
-    a.matmul(b)
+    if fused(a) && fused(b) { a.apply_op2(b, Fused) } else { a.matmul(b) }
 }
 
-/// The form for small products.
-struct Small;
+/// The fused form.
+struct Fused;
 
 /// Matrices of the same size in one buffer.
 struct Stack<'a> {
@@ -45,7 +42,7 @@ impl<'a> Stack<'a> {
         };
         let numbers = &storage.as_slice::<f32>()?[layout.start_offset()..];
         let last: usize =
-            dims.iter().zip(steps).map(|(size, step)| size.max(&1).wrapping_sub(1) * step).sum();
+            dims.iter().zip(steps).map(|(size, step)| size.saturating_sub(1) * step).sum();
         if layout.shape().elem_count() > 0 && last >= numbers.len() {
             bail!("a layout of {dims:?} lies outside of its numbers");
         }
@@ -64,11 +61,42 @@ impl<'a> Stack<'a> {
         }
         &self.numbers[first..]
     }
+
+    /// The product of a matrix with one of another stack. `out`: rows × columns of that, row by row.
+    fn times(&self, at: usize, other: &Stack<'_>, out: &mut [f32], threads: usize) {
+        let (a, b) = (self.of(at), other.of(at));
+        let threads = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
+        assert!(self.columns == other.rows && out.len() == self.rows * other.columns);
+        // Sound: `new` has looked that the last number of the last matrix is there, and `out` is as large as it must be.
+        unsafe {
+            gemm::gemm(
+                self.rows,
+                other.columns,
+                self.columns,
+                out.as_mut_ptr(),
+                1,
+                other.columns as isize,
+                false,
+                a.as_ptr(),
+                self.steps.1,
+                self.steps.0,
+                b.as_ptr(),
+                other.steps.1,
+                other.steps.0,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                threads,
+            );
+        }
+    }
 }
 
-impl CustomOp2 for Small {
+impl CustomOp2 for Fused {
     fn name(&self) -> &'static str {
-        "small-matmul"
+        "matmul"
     }
 
     fn cpu_fwd(
@@ -85,35 +113,20 @@ impl CustomOp2 for Small {
         }
         let dims = [left.others.0, &[rows, columns]].concat();
         let mut out = vec![0f32; dims.iter().product()];
-        if inner > 0 {
-            for (at, out) in out.chunks_exact_mut((rows * columns).max(1)).enumerate() {
-                let (a, b) = (left.of(at), right.of(at));
-                // Sound: `Stack` has looked that the last number of its last matrix is there, and `out` holds rows ×
-                // columns numbers, row by row.
-                unsafe {
-                    gemm::gemm(
-                        rows,
-                        columns,
-                        inner,
-                        out.as_mut_ptr(),
-                        1,
-                        columns as isize,
-                        false,
-                        a.as_ptr(),
-                        left.steps.1,
-                        left.steps.0,
-                        b.as_ptr(),
-                        right.steps.1,
-                        right.steps.0,
-                        0.0,
-                        1.0,
-                        false,
-                        false,
-                        false,
-                        Parallelism::None,
-                    );
-                }
-            }
+        let one = rows * columns;
+        if inner == 0 || one == 0 {
+            return Ok((CpuStorage::F32(out), dims.into()));
+        }
+        let (pairs, threads) = (out.len() / one, rayon::current_num_threads());
+        let pair = |(at, out): (usize, &mut [f32]), threads| {
+            left.times(at, &right, out, threads);
+        };
+        if out.len().saturating_mul(inner) <= SMALL {
+            out.chunks_exact_mut(one).enumerate().for_each(|each| pair(each, 1));
+        } else if pairs >= threads {
+            out.par_chunks_exact_mut(one).enumerate().for_each(|each| pair(each, 1));
+        } else {
+            out.chunks_exact_mut(one).enumerate().for_each(|each| pair(each, threads));
         }
         Ok((CpuStorage::F32(out), dims.into()))
     }
@@ -137,12 +150,14 @@ mod tests {
     use crate::nn::segments::tests::{assert_close, gradients, random_var};
 
     #[test]
-    fn small_equals_composed() {
-        let shapes: [(&[usize], &[usize]); 4] = [
+    fn fused_equals_composed() {
+        let shapes: [(&[usize], &[usize]); 6] = [
             (&[3, 5], &[5, 7]),
             (&[1, 64], &[64, 1]),
             (&[4, 3, 5], &[4, 5, 2]),
             (&[2, 3, 4, 6], &[2, 3, 6, 5]),
+            (&[130, 140], &[140, 150]),
+            (&[40, 2, 30, 50], &[40, 2, 50, 30]),
         ];
         for (of_a, of_b) in shapes {
             let (a, b) = (random_var(of_a, 1), random_var(of_b, 2));

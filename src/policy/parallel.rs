@@ -23,7 +23,7 @@ use crate::device::source;
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
 use crate::nn::{
-    Dropout, Linear, Params, RmsNorm, Segments, Shape, cross_entropy, log_softmax, sum_rows,
+    Dropout, Linear, Params, RmsNorm, Segments, Shape, cross_entropy, log_softmax, matmul, sum_rows,
 };
 use crate::options;
 use crate::progress::Progress;
@@ -168,7 +168,7 @@ impl Parallel {
         let codes = self.code_norm.forward(&self.codes.of_level(digit)?)?;
         // Rows of unit mean square have products that are as many times larger as they are wide.
         let sharpness = 1.0 / (self.config.temperature * self.config.width as f64);
-        Ok((self.head_norm.forward(&state)?.matmul(&codes.t()?)? * sharpness)?)
+        Ok((matmul(&self.head_norm.forward(&state)?, &codes.t()?)? * sharpness)?)
     }
 }
 

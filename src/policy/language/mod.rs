@@ -31,8 +31,8 @@ use crate::device::source;
 use crate::error::{Error, Result};
 use crate::model::base::Base;
 use crate::nn::{
-    Cache, Dropout, Grouped, Init, Moves, NONE, Params, Segments, Texts, Weight, normal, rms_norm,
-    rows_times, sum_rows,
+    Cache, Dropout, Grouped, Init, Moves, NONE, Params, Segments, Texts, Weight, matmul, normal,
+    rms_norm, rows_times, sum_rows,
 };
 use crate::options::{self, Given};
 
@@ -235,7 +235,7 @@ impl Language {
     pub(super) fn code_logits(&self, x: &Tensor, level: usize, learn: bool) -> Result<Tensor> {
         let rows = (self.offsets[level], self.sizes[level]);
         if learn {
-            return Ok(x.matmul(&self.code_head.narrow(0, rows.0, rows.1)?.t()?)?);
+            return Ok(matmul(x, &self.code_head.narrow(0, rows.0, rows.1)?.t()?)?);
         }
         let head = self.code_head.as_detached_tensor().narrow(0, rows.0, rows.1)?;
         Ok(rows_times(x, &head)?)

@@ -15,7 +15,8 @@ const NARROWEST: usize = 6;
 /// How many significant digits of a float are shown.
 const DIGITS: i32 = 6;
 
-/// A boxed table that fits the screen; cells that do not fit are cut with `…`.
+/// A boxed table that fits the screen; names of columns are broken behind a `_` where that helps, and what still does not
+/// fit is cut with `…`.
 ///
 /// A result with too many columns for any table is written as [`lines`].
 pub(super) fn boxed(out: &mut impl Write, rows: &Rows, look: &Look<'_>) -> io::Result<()> {
@@ -35,12 +36,17 @@ pub(super) fn boxed(out: &mut impl Write, rows: &Rows, look: &Look<'_>) -> io::R
         .iter()
         .map(|row| row.iter().map(|value| clean(&text_of(value, look.null))).collect())
         .collect();
-    let widths = fit(&natural_widths(&header, &cells), room);
+    let mut natural = natural_widths(&header, &cells);
+    if natural.iter().sum::<usize>() > room {
+        let longest = |name: &String| pieces(name).map(str::to_owned).collect::<Vec<_>>().join("\n");
+        natural = natural_widths(&header.iter().map(longest).collect::<Vec<_>>(), &cells);
+    }
+    let widths = fit(&natural, room);
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Disabled);
     if look.headers {
-        table.set_header(header.iter().zip(&widths).map(|(name, width)| cut(name, *width)));
+        table.set_header(header.iter().zip(&widths).map(|(name, width)| broken(name, *width)));
     }
     let right: Vec<bool> = (0..columns).map(|column| is_numeric(rows, column)).collect();
     for row in &cells {
@@ -148,6 +154,24 @@ fn fit(natural: &[usize], room: usize) -> Vec<usize> {
         .collect()
 }
 
+/// The parts of a name that may stand on lines of their own.
+fn pieces(name: &str) -> impl Iterator<Item = &str> {
+    name.split_inclusive('_')
+}
+
+/// A name in lines of a width, broken behind `_`.
+fn broken(name: &str, width: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for piece in pieces(name) {
+        match lines.last_mut() {
+            Some(line) if line.width() + piece.width() <= width => line.push_str(piece),
+            _ => lines.push(piece.to_owned()),
+        }
+    }
+    let lines: Vec<String> = lines.iter().map(|line| cut(line, width)).collect();
+    lines.join("\n")
+}
+
 fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -213,6 +237,25 @@ mod tests {
         assert!(written(&sample(), 30, boxed).contains("Classic Socc…"));
         let narrow = written(&sample(), 20, boxed);
         assert!(narrow.starts_with("   id = B1\ntitle = Classic"), "{narrow}");
+    }
+
+    #[test]
+    fn names_of_columns_break_before_they_are_cut() {
+        let mut rows = Rows::new(["policy", "hr@10_string_level", "seen_filtered"]);
+        rows.push(vec!["graph".into(), 0.5.into(), true.into()]);
+        assert_eq!(
+            written(&rows, 34, boxed),
+            "\
+┌────────┬─────────┬──────────┐
+│ policy ┆ hr@10_  ┆ seen_    │
+│        ┆ string_ ┆ filtered │
+│        ┆ level   ┆          │
+╞════════╪═════════╪══════════╡
+│ graph  ┆     0.5 ┆ true     │
+└────────┴─────────┴──────────┘
+"
+        );
+        assert_eq!(broken("a_b_longer", 4), "a_b_\nlon…");
     }
 
     #[test]
