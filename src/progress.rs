@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,42 @@ struct Shared {
     /// Steps of all stages.
     steps: AtomicU64,
     stage: Mutex<Stage>,
+    /// Asked on the thread that began the work.
+    poll: Option<(ThreadId, Poll)>,
+}
+
+/// How long a poll may go unasked while work looks whether it shall stop.
+const BEAT: Duration = Duration::from_millis(50);
+
+/// What its caller looks for while work runs.
+#[derive(Clone)]
+pub(crate) struct Poll(Arc<Mutex<Polling>>);
+
+struct Polling {
+    last: Instant,
+    ask: Box<dyn FnMut() -> bool + Send>,
+}
+
+impl Poll {
+    pub(crate) fn new(ask: impl FnMut() -> bool + Send + 'static) -> Self {
+        Poll(Arc::new(Mutex::new(Polling { last: Instant::now(), ask: Box::new(ask) })))
+    }
+
+    /// Whether the work shall stop. Asks only now and then, and not from within itself.
+    fn says_stop(&self) -> bool {
+        let Ok(mut polling) = self.0.try_lock() else { return false };
+        if polling.last.elapsed() < BEAT {
+            return false;
+        }
+        polling.last = Instant::now();
+        (polling.ask)()
+    }
+}
+
+impl std::fmt::Debug for Poll {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Poll")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +149,12 @@ impl Progress {
         Progress::default()
     }
 
+    /// Progress of work on this thread, which looks about twenty times a second whether its caller wants it to stop.
+    pub(crate) fn polling(poll: Poll) -> Self {
+        let shared = Shared { poll: Some((thread::current().id(), poll)), ..Shared::default() };
+        Progress { shared: Arc::new(shared) }
+    }
+
     /// Begins a stage of `total` steps (0 where unknown).
     pub(crate) fn stage(&self, name: impl Into<String>, total: u64) {
         let mut stage = self.lock();
@@ -166,6 +209,12 @@ impl Progress {
 
     /// Whether a stop was requested.
     pub(crate) fn stopping(&self) -> bool {
+        if let Some((thread, poll)) = &self.shared.poll
+            && *thread == thread::current().id()
+            && poll.says_stop()
+        {
+            self.stop();
+        }
         self.shared.stop.load(Ordering::Relaxed)
     }
 

@@ -11,7 +11,7 @@ use crate::exec::{self, Context, Engine, JobProgress, Observer, Outcome};
 use crate::params::Params;
 use crate::plan::bind::Catalog;
 use crate::plan::{self, Plan};
-use crate::progress::Progress;
+use crate::progress::{Poll, Progress};
 use crate::settings::Settings;
 use crate::statement::Statement;
 use crate::value::{RowRef, Rows};
@@ -24,6 +24,7 @@ pub struct Session {
     /// What every statement sees, where that shall not move.
     pinned: Option<Read>,
     observer: Option<Observer>,
+    poll: Option<Poll>,
     running: Arc<Mutex<Progress>>,
 }
 
@@ -54,6 +55,7 @@ impl Session {
             transaction: None,
             pinned: None,
             observer: None,
+            poll: None,
             running: Arc::default(),
         }
     }
@@ -170,7 +172,7 @@ impl Session {
 
     /// Where an interruption of the next statement shows.
     fn begin(&self) -> Progress {
-        let progress = Progress::default();
+        let progress = self.poll.clone().map_or_else(Progress::default, Progress::polling);
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = progress.clone();
         progress
     }
@@ -252,6 +254,21 @@ impl Session {
     /// Calls the observer about ten times a second while a statement waits for a job, and once at its end.
     pub fn watch(&mut self, observer: impl FnMut(&JobProgress) + Send + 'static) {
         self.observer = Some(Box::new(observer));
+    }
+
+    /// Calls this on the thread that runs a statement, about twenty times a second while it looks whether it shall go on;
+    /// `true` interrupts it. For programs that learn on one thread alone that somebody wants to stop, as interpreters do.
+    ///
+    /// ```
+    /// # use std::time::{Duration, Instant};
+    /// let db = sidql::Database::open_in_memory()?;
+    /// let mut session = db.session();
+    /// let begun = Instant::now();
+    /// session.poll(move || begun.elapsed() > Duration::from_secs(60)); // no statement takes longer
+    /// # Ok::<(), sidql::Error>(())
+    /// ```
+    pub fn poll(&mut self, stop: impl FnMut() -> bool + Send + 'static) {
+        self.poll = Some(Poll::new(stop));
     }
 
     /// A handle that interrupts the statement this session runs.

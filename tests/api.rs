@@ -54,6 +54,7 @@ fn signatures_stay() {
     let _: fn(&mut Session, &Statement, ()) -> Result<Outcome> = Session::run;
     let _: fn(&mut Session, &str, Rows) -> Result<Outcome> = Session::insert;
     let _: fn(&Session) -> Interrupt = Session::interrupt_handle;
+    let _: fn(&mut Session, fn() -> bool) = Session::poll;
     let _: fn(&Session) -> bool = Session::in_transaction;
     let _: fn(&Interrupt) = Interrupt::interrupt;
     let _: fn(&Interrupt) = Interrupt::detach;
@@ -203,4 +204,24 @@ fn a_snapshot_stays_where_it_is() {
         let error = before.query(change, ()).unwrap_err();
         assert!(["read-only", "unknown-name"].contains(&error.code()), "{change}: {error}");
     }
+}
+
+#[test]
+fn a_poll_ends_what_runs() {
+    use std::time::{Duration, Instant};
+
+    let (db, _folder) = toy::coded();
+    let mut session = db.session();
+    let thread = std::thread::current().id();
+    let begun = Instant::now();
+    session.poll(move || {
+        assert_eq!(std::thread::current().id(), thread, "asked where the statement runs");
+        begun.elapsed() > Duration::from_millis(300)
+    });
+    session.execute("CREATE POLICY p USING decoder ON CODEBOOK full", ()).unwrap();
+    let forever = "TRAIN POLICY p WITH (epochs = 100000, patience = 0)";
+    let error = session.execute(forever, ()).unwrap_err();
+    assert!(error.is_cancelled(), "{error}");
+    let left = db.query("SELECT state FROM jobs ORDER BY job DESC LIMIT 1", ()).unwrap();
+    assert_eq!(left.rows[0][0].to_string(), "cancelled");
 }

@@ -1,8 +1,9 @@
 //! An open database, as PEP 249 calls it: a connection.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use sidql::{Database, Interrupt, Outcome, Params, Session};
@@ -14,7 +15,10 @@ use crate::incoming;
 use crate::job::Job;
 use crate::recommender::Recommender;
 use crate::value;
-use crate::work;
+use crate::work::Signals;
+
+/// How long a statement sleeps before it looks again whether that of another thread is over.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Opens the database in a file, or one in memory that is gone with its connection.
 ///
@@ -41,8 +45,12 @@ pub(crate) fn connect(
         } else {
             builder.open(&path)?
         };
-        let session = database.session();
+        let mut session = database.session();
+        let signals = Signals::new();
+        let look = signals.clone();
+        session.poll(move || look.look());
         Ok(Shared {
+            signals,
             interrupt: session.interrupt_handle(),
             session: Mutex::new(Some(session)),
             database: Mutex::new(Some(database)),
@@ -59,6 +67,7 @@ pub(crate) struct Shared {
     /// Held for a moment only.
     database: Mutex<Option<Database>>,
     interrupt: Interrupt,
+    signals: Signals,
 }
 
 impl Shared {
@@ -82,19 +91,36 @@ impl Shared {
         text: &str,
         work: impl FnOnce(&mut Session, &dyn Fn() -> sidql::Result<()>) -> sidql::Result<T> + Send,
     ) -> PyResult<T> {
-        let done = work::run(
-            py,
-            || self.interrupt.interrupt(),
-            |stopping| {
-                let mut guard = self.session();
-                let session = guard.as_mut().ok_or_else(|| closed("connection"))?;
-                let stopping = || stopping.load(Ordering::Relaxed);
-                let check = || if stopping() { Err(sidql::Error::cancelled()) } else { Ok(()) };
-                check()?;
-                work(session, &check)
-            },
-        )?;
-        done.map_err(|error| raise(&error, text))
+        let (done, raised) = py.detach(|| {
+            let Some(mut guard) = self.turn() else {
+                return (Err(sidql::Error::cancelled()), self.signals.take());
+            };
+            let check = || {
+                let stop = self.signals.look_now_and_then();
+                if stop { Err(sidql::Error::cancelled()) } else { Ok(()) }
+            };
+            let session = guard.as_mut().ok_or_else(|| closed("connection"));
+            let done = session.and_then(|session| work(session, &check));
+            (done, self.signals.take())
+        });
+        match raised {
+            Some(raised) => Err(raised),
+            None => done.map_err(|error| raise(&error, text)),
+        }
+    }
+
+    /// The session, once the statements of other threads are over; nothing where a signal ends the waiting.
+    fn turn(&self) -> Option<MutexGuard<'_, Option<Session>>> {
+        loop {
+            match self.session.try_lock() {
+                Ok(guard) => return Some(guard),
+                Err(TryLockError::Poisoned(error)) => return Some(error.into_inner()),
+                Err(TryLockError::WouldBlock) => thread::sleep(PAUSE),
+            }
+            if self.signals.look_now_and_then() {
+                return None;
+            }
+        }
     }
 
     /// Runs one statement.

@@ -1,62 +1,53 @@
 //! Work of the engine without the interpreter's lock, which Ctrl-C stops.
+//!
+//! Work runs on the thread that asks for it: on an idle machine another one takes longer to wake than a look-up takes. The
+//! engine looks now and then whether it shall go on, and so do we: handlers of signals run in that moment.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-/// How long Ctrl-C may go unnoticed.
-const TICK: Duration = Duration::from_millis(50);
+/// How long Ctrl-C may go unnoticed between the parts of some work.
+const BEAT: Duration = Duration::from_millis(50);
 
-/// Runs work on a thread of its own while this one looks for signals, which only the main thread of Python gets.
-///
-/// After Ctrl-C `stop` is called until the work has ended; the work also sees the flag that it is given.
-///
-/// # Errors
-/// What a signal handler raised: `KeyboardInterrupt`.
-pub(crate) fn run<T: Send>(
-    py: Python<'_>,
-    stop: impl Fn(),
-    work: impl FnOnce(&AtomicBool) -> T + Send,
-) -> PyResult<T> {
-    let stopping = AtomicBool::new(false);
-    let ended = AtomicBool::new(false);
-    let mut interrupted = None;
-    let result = thread::scope(|scope| {
-        let end = End { ended: &ended, waiter: thread::current() };
-        let worker = scope.spawn(|| {
-            let _end = end;
-            work(&stopping)
-        });
-        while !ended.load(Ordering::Acquire) {
-            py.detach(|| thread::park_timeout(TICK));
-            if ended.load(Ordering::Acquire) {
-                break;
-            }
-            if let Err(raised) = py.check_signals() {
-                interrupted.get_or_insert(raised);
-            }
-            if interrupted.is_some() {
-                stopping.store(true, Ordering::Relaxed);
-                stop();
-            }
+/// What a signal handler raised while work ran. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Signals(Arc<Mutex<State>>);
+
+struct State {
+    last: Instant,
+    raised: Option<PyErr>,
+}
+
+impl Signals {
+    pub(crate) fn new() -> Self {
+        Signals(Arc::new(Mutex::new(State { last: Instant::now(), raised: None })))
+    }
+
+    /// Runs the handlers of signals that came; only the main thread of Python has any. Tells whether one of them raised.
+    pub(crate) fn look(&self) -> bool {
+        let raised = Python::attach(|py| py.check_signals()).err();
+        let mut state = self.lock();
+        state.last = Instant::now();
+        if raised.is_some() {
+            state.raised = raised;
         }
-        py.detach(|| worker.join())
-    });
-    let result = result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    interrupted.map_or(Ok(result), Err)
-}
+        state.raised.is_some()
+    }
 
-/// Wakes the waiting thread when the work ends, also by a panic.
-struct End<'a> {
-    ended: &'a AtomicBool,
-    waiter: thread::Thread,
-}
+    /// The same, unless that was a moment ago.
+    pub(crate) fn look_now_and_then(&self) -> bool {
+        let due = self.lock().last.elapsed() >= BEAT;
+        due && self.look()
+    }
 
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Release);
-        self.waiter.unpark();
+    /// What was raised, once.
+    pub(crate) fn take(&self) -> Option<PyErr> {
+        self.lock().raised.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -110,3 +110,35 @@ def test_ctrl_c_ends_a_long_list_of_dicts(con: sidql.Connection) -> None:
         con.insert("items", rows)
     assert time.monotonic() - begin < 5
     assert con.execute("SELECT count(*) FROM items").fetchone() == (0,)
+
+
+def test_ctrl_c_ends_many_short_statements(con: sidql.Connection) -> None:
+    many = [[f"b{at}"] for at in range(1_000_000)]
+    press_ctrl_c(2)
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        con.executemany("INSERT INTO items {id: ?}", many)
+    assert time.monotonic() - begin < 30
+    assert con.execute("SELECT count(*) FROM items").fetchone() == (0,)
+
+
+def test_ctrl_c_ends_the_wait_for_another_thread(decoder: sidql.Connection) -> None:
+    ended = []
+
+    def train() -> None:
+        try:
+            decoder.execute(FOREVER)
+        except sidql.OperationalError as error:
+            ended.append(error.code)
+
+    other = threading.Thread(target=train)
+    other.start()
+    time.sleep(0.5)
+    press_ctrl_c(0.3)
+    with pytest.raises(KeyboardInterrupt):
+        decoder.execute("SELECT count(*) FROM items")
+    # What the other thread runs goes on until somebody ends that.
+    assert other.is_alive()
+    decoder.interrupt()
+    other.join(30)
+    assert ended == ["cancelled"]

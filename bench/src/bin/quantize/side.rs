@@ -56,6 +56,11 @@ pub(crate) const SIDES: &[Side] = &[
         peer: "faiss.Kmeans, level by level",
         does: Does::Statement("rq_kmeans", "tolerance = 1e-3"),
     },
+    Side {
+        name: "rq_kmeans, 8 passes",
+        peer: "faiss.Kmeans, level by level",
+        does: Does::Statement("rq_kmeans", "iterations = 8"),
+    },
     Side { name: "PyTorch RQ-VAE", peer: "", does: Does::Peer("rq_vae") },
     Side {
         name: "rq_vae, the same",

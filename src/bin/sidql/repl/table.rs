@@ -38,7 +38,8 @@ pub(super) fn boxed(out: &mut impl Write, rows: &Rows, look: &Look<'_>) -> io::R
         .collect();
     let mut natural = natural_widths(&header, &cells);
     if natural.iter().sum::<usize>() > room {
-        let longest = |name: &String| pieces(name).map(str::to_owned).collect::<Vec<_>>().join("\n");
+        let longest =
+            |name: &String| pieces(name).map(str::to_owned).collect::<Vec<_>>().join("\n");
         natural = natural_widths(&header.iter().map(longest).collect::<Vec<_>>(), &cells);
     }
     let widths = fit(&natural, room);
