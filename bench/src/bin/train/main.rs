@@ -19,12 +19,12 @@ const SEED: u64 = 20_262;
 /// Items of the catalogue, that of Beauty.
 const ITEMS: usize = 12_101;
 /// Histories, and the items of each: as long as Beauty's are in the mean, so that no side gains by its padding.
-const USERS: usize = 1_280;
+const USERS: usize = 4_096;
 const HISTORY: usize = 9;
 /// Histories in a step.
 const BATCH: usize = 256;
 /// Passes over the histories that are timed.
-const EPOCHS: usize = 1;
+const EPOCHS: usize = 2;
 /// Components of the vectors that `hybrid` reads.
 const CONTENT: usize = 256;
 /// Threads of either side.
