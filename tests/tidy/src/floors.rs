@@ -48,6 +48,7 @@ const FLOORS: &[(&str, u8)] = &[
 const SIDEWAYS: &[(&str, &str, &str)] = &[
     ("*", "error", "everything can fail"),
     ("params", "value", "a parameter is a value"),
+    ("kind", "options", "a member of a registry has options"),
     ("statement", "session", "it runs in one"),
     ("session", "statement", "it runs them"),
     ("schema", "value", "a field has the type of a value"),
