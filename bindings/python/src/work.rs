@@ -27,7 +27,7 @@ impl Signals {
 
     /// Runs the handlers of signals that came; only the main thread of Python has any. Tells whether one of them raised.
     pub(crate) fn look(&self) -> bool {
-        let raised = Python::attach(|py| py.check_signals()).err();
+        let raised = Python::attach(|py| py.check_signals().err());
         let mut state = self.lock();
         state.last = Instant::now();
         if raised.is_some() {
