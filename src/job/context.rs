@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sidql_storage::{JobNo, Read, Store, Write, blobs, jobs};
 
-use super::queue;
+use super::{Answer, queue};
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::progress::{Checkpoint, Progress};
@@ -38,6 +38,14 @@ impl Context<'_> {
     /// The write transaction.
     pub(crate) fn write(&self) -> Result<Write> {
         Ok(self.store.write()?)
+    }
+
+    /// Commits the result of the job together with its end: a kill never leaves a job that seems cut short although
+    /// its result is there, which `RESUME JOB` would make a second time.
+    pub(crate) fn publish(&self, write: Write, answer: Answer) -> Result<Answer> {
+        queue::done(&write, self.job, &answer, self.progress)?;
+        write.commit()?;
+        Ok(answer)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use sidql_storage::{EvaluationRecord, PolicyCard, View, evaluations, items, policies};
+use sidql_storage::{EvaluationRecord, PolicyCard, View, Write, evaluations, items, policies};
 
 use super::train::{Trained, data_hash, histories_of};
 use super::{Answer, Context, Kind};
@@ -80,8 +80,9 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     if !floored {
         done.push(floor(context, &read, &spec.config, &place, &done)?);
     }
-    store(context, &spec.config, &done)?;
-    Ok(answer(&spec.config, &done))
+    let write = context.write()?;
+    store(&write, &spec.config, &done)?;
+    context.publish(write, answer(&spec.config, &done))
 }
 
 /// One policy to ask.
@@ -184,8 +185,7 @@ fn trained_on(card: &PolicyCard, split: Split) -> Result<&'static str> {
     Ok(name)
 }
 
-fn store(context: &Context<'_>, config: &Config, done: &[Done]) -> Result<()> {
-    let write = context.write()?;
+fn store(write: &Write, config: &Config, done: &[Done]) -> Result<()> {
     for one in done {
         let mut metrics = serde_json::Map::new();
         for figure in &one.report.figures {
@@ -203,7 +203,7 @@ fn store(context: &Context<'_>, config: &Config, done: &[Done]) -> Result<()> {
             "seconds": one.seconds,
         });
         evaluations::add(
-            &write,
+            write,
             &EvaluationRecord {
                 policy: one.policy.clone(),
                 split: one.report.split.clone(),
@@ -218,7 +218,6 @@ fn store(context: &Context<'_>, config: &Config, done: &[Done]) -> Result<()> {
             },
         )?;
     }
-    write.commit()?;
     Ok(())
 }
 

@@ -68,13 +68,13 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
         ..known
     };
     indexes::update(&write, &built)?;
-    write.commit()?;
-    Ok(Answer::say(format!(
+    let said = format!(
         "index `{}` built of {}, {} KiB",
         built.name,
         counted(items.len(), "vector"),
         grouped(bytes.len() as u64 / 1024)
-    )))
+    );
+    context.publish(write, Answer::say(said))
 }
 
 fn gone(name: &str) -> Error {

@@ -1,7 +1,7 @@
 //! The queue as the file keeps it: enqueue, claim, finish, and what a kill left behind.
 
 use serde::{Deserialize, Serialize};
-use sidql_storage::{JobNo, JobRecord, JobState, Store, failures, jobs};
+use sidql_storage::{JobNo, JobRecord, JobState, Store, Write, failures, jobs};
 
 use super::{Answer, Spec};
 use crate::clock::now_ms;
@@ -68,35 +68,55 @@ pub(crate) fn claim(store: &Store, number: JobNo) -> Result<JobRecord> {
     })
 }
 
-/// Records how a job ended. A checkpoint is kept while the job can still be resumed.
+/// Records within a transaction that a job has done its work.
+pub(crate) fn done(
+    write: &Write,
+    number: JobNo,
+    answer: &Answer,
+    progress: &Progress,
+) -> Result<()> {
+    let Some(mut job) = jobs::get(write, number)? else { return Ok(()) };
+    end(&mut job, Some(answer), progress)?;
+    job.state = JobState::Done;
+    job.message.clone_from(&answer.message);
+    job.checkpoint = None;
+    Ok(jobs::update(write, &job)?)
+}
+
+fn end(job: &mut JobRecord, answer: Option<&Answer>, progress: &Progress) -> Result<()> {
+    job.finished_ms = Some(now_ms());
+    let last = progress.snapshot();
+    (job.stage, job.done, job.total) = (last.stage, last.done, last.total);
+    job.result = Some(with_curves(answer, progress)?);
+    Ok(())
+}
+
+/// Records how a job ended, if it has not said so with its result. A checkpoint is kept while the job can still be
+/// resumed.
 pub(crate) fn finish(
     store: &Store,
     number: JobNo,
-    end: &Result<Answer>,
+    outcome: &Result<Answer>,
     closing: bool,
     progress: &Progress,
 ) -> Result<()> {
     let write = store.write()?;
     let Some(mut job) = jobs::get(&write, number)? else { return Ok(()) };
-    job.finished_ms = Some(now_ms());
-    let last = progress.snapshot();
-    (job.stage, job.done, job.total) = (last.stage, last.done, last.total);
-    job.result = Some(with_curves(end.as_ref().ok(), progress)?);
-    match end {
-        Ok(answer) => {
-            job.state = JobState::Done;
-            job.message.clone_from(&answer.message);
-            job.checkpoint = None;
-        }
-        Err(error) if error.is_cancelled() && closing => job.state = JobState::Interrupted,
-        Err(error) if error.is_cancelled() => job.state = JobState::Cancelled,
+    match outcome {
+        Ok(_) if job.state == JobState::Done => return Ok(()),
+        Ok(answer) => done(&write, number, answer, progress)?,
         Err(error) => {
-            job.state = JobState::Failed;
-            error.message().clone_into(&mut job.message);
-            job.error = Some(error.to_string());
+            end(&mut job, None, progress)?;
+            if error.is_cancelled() {
+                job.state = if closing { JobState::Interrupted } else { JobState::Cancelled };
+            } else {
+                job.state = JobState::Failed;
+                error.message().clone_into(&mut job.message);
+                job.error = Some(error.to_string());
+            }
+            jobs::update(&write, &job)?;
         }
     }
-    jobs::update(&write, &job)?;
     write.commit()?;
     Ok(())
 }

@@ -92,8 +92,7 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
         generations::ready(&write, generation.number)?;
     }
     context.progress.check()?;
-    write.commit()?;
-    Ok(Answer::say(said(&spec.codebook, &generation, &built, publish)))
+    context.publish(write, Answer::say(said(&spec.codebook, &generation, &built, publish)))
 }
 
 /// Components of each part of the vectors of a fused space; none where they are of one piece.

@@ -121,8 +121,7 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
         Trained { objective: spec.objective, config: spec.config, rewards: spec.rewards, report };
     stored.report = json!(trained).to_string();
     policies::update(&write, &stored)?;
-    write.commit()?;
-    Ok(Answer::say(said))
+    context.publish(write, Answer::say(said))
 }
 
 /// Rewards, with what they must know of the items.

@@ -159,8 +159,7 @@ fn run(context: &Context<'_>, spec: &str) -> Result<Answer> {
     let write = context.write()?;
     let answer = import(&write, context.cache, context.progress, &spec)?;
     context.progress.check()?;
-    write.commit()?;
-    Ok(answer)
+    context.publish(write, answer)
 }
 
 /// Imports within a transaction, which the caller commits.
