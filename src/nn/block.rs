@@ -58,18 +58,17 @@ impl Block {
         dropout: &mut Dropout<'_>,
     ) -> Result<Tensor> {
         let mixed = self.attention.forward(&self.norm_1.forward(x)?, segments)?;
-        self.rest(x, &dropout.apply(&mixed)?, dropout)
+        self.rest(dropout.add(x, &mixed)?, dropout)
     }
 
     /// One position more for each row. `x`: rows × width. Gives rows × width.
     pub(crate) fn step(&self, x: &Tensor, cache: &mut Cache) -> Result<Tensor> {
         let mixed = self.attention.step(&self.norm_1.forward(x)?, cache)?;
-        self.rest(x, &mixed, &mut Dropout::off())
+        self.rest((x + mixed)?, &mut Dropout::off())
     }
 
-    fn rest(&self, x: &Tensor, mixed: &Tensor, dropout: &mut Dropout<'_>) -> Result<Tensor> {
-        let x = (x + mixed)?;
+    fn rest(&self, x: Tensor, dropout: &mut Dropout<'_>) -> Result<Tensor> {
         let fed = self.feed_forward.forward(&self.norm_2.forward(&x)?)?;
-        Ok((&x + dropout.apply(&fed)?)?)
+        dropout.add(&x, &fed)
     }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::exp::exp;
 use super::host::{CHUNK, fused, slice, with};
-use super::{Linear, Params};
+use super::{Activation, Dropout, Linear, Params, mlp};
 use crate::error::Result;
 
 /// `W₂(silu(gate) · up)`, where `W₁` gives gate and up side by side.
@@ -32,8 +32,8 @@ impl FeedForward {
 
     /// `x`: rows × width, and so is the result.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let gate_up = self.gate_up.forward(x)?; // rows × 2·hidden
-        self.down.forward(&swiglu(&gate_up)?)
+        let weights = (self.gate_up.weight(), self.down.weight());
+        mlp(x, weights, Activation::SwiGlu, &mut Dropout::off())
     }
 }
 
@@ -71,19 +71,7 @@ impl CustomOp1 for Fused {
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let gate_up = slice(gate_up, layout)?;
         let (rows, hidden) = (layout.dims()[0], layout.dims()[1] / 2);
-        let mut out = vec![0f32; rows * hidden];
-        out.par_chunks_mut(hidden * CHUNK).zip(gate_up.par_chunks(2 * hidden * CHUNK)).for_each(
-            |(out, gate_up)| {
-                for (out, row) in out.chunks_exact_mut(hidden).zip(gate_up.chunks_exact(2 * hidden))
-                {
-                    let (gate, up) = row.split_at(hidden);
-                    for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-                        *out = gate * sigmoid(*gate) * up;
-                    }
-                }
-            },
-        );
-        Ok((CpuStorage::F32(out), Shape::from((rows, hidden))))
+        Ok((CpuStorage::F32(swiglu_forward(gate_up, hidden)), Shape::from((rows, hidden))))
     }
 
     fn bwd(
@@ -93,12 +81,30 @@ impl CustomOp1 for Fused {
         grad: &Tensor,
     ) -> candle_core::Result<Option<Tensor>> {
         let hidden = gate_up.dim(1)? / 2;
-        let d = with(gate_up, |gate_up| with(grad, |grad| backward(gate_up, grad, hidden)))??;
+        let d =
+            with(gate_up, |gate_up| with(grad, |grad| swiglu_backward(gate_up, grad, hidden)))??;
         Tensor::from_vec(d, gate_up.shape(), gate_up.device()).map(Some)
     }
 }
 
-fn backward(gate_up: &[f32], grad: &[f32], hidden: usize) -> Vec<f32> {
+/// `silu(gate) · up` of rows of gate and up side by side, as many of each.
+pub(super) fn swiglu_forward(gate_up: &[f32], hidden: usize) -> Vec<f32> {
+    let mut out = vec![0f32; gate_up.len() / 2];
+    out.par_chunks_mut(hidden * CHUNK).zip(gate_up.par_chunks(2 * hidden * CHUNK)).for_each(
+        |(out, gate_up)| {
+            for (out, row) in out.chunks_exact_mut(hidden).zip(gate_up.chunks_exact(2 * hidden)) {
+                let (gate, up) = row.split_at(hidden);
+                for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                    *out = gate * sigmoid(*gate) * up;
+                }
+            }
+        },
+    );
+    out
+}
+
+/// The gradient at gate and up from that at `silu(gate) · up`.
+pub(super) fn swiglu_backward(gate_up: &[f32], grad: &[f32], hidden: usize) -> Vec<f32> {
     let mut d = vec![0f32; gate_up.len()];
     let wide = 2 * hidden * CHUNK;
     d.par_chunks_mut(wide)

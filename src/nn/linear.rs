@@ -27,6 +27,11 @@ impl Linear {
         Ok(Linear { weight })
     }
 
+    /// in × out.
+    pub(crate) fn weight(&self) -> &Tensor {
+        self.weight.as_tensor()
+    }
+
     /// `x`: rows × in. Gives rows × out.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(matmul(x, self.weight.as_tensor())?)

@@ -5,6 +5,8 @@
 //! the sums do; attention while training is thousands of pairs.
 #![allow(unsafe_code, reason = "the crate gemm takes pointers; candle multiplies with it too")]
 
+use std::mem::MaybeUninit;
+
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -20,6 +22,96 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if fused(a) && fused(b) { a.apply_op2(b, Fused) } else { a.matmul(b) }
 }
 
+/// A matrix as it lies in memory.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a> {
+    numbers: &'a [f32],
+    rows: usize,
+    columns: usize,
+    /// From one row to the next, from one column to the next.
+    steps: (usize, usize),
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows that begin `step` numbers apart.
+    pub(super) fn new(numbers: &'a [f32], rows: usize, columns: usize, step: usize) -> Self {
+        Matrix::checked(numbers, (rows, columns), (step, 1))
+    }
+
+    fn checked(numbers: &'a [f32], (rows, columns): (usize, usize), steps: (usize, usize)) -> Self {
+        if rows > 0 && columns > 0 {
+            assert!((rows - 1) * steps.0 + (columns - 1) * steps.1 < numbers.len());
+        }
+        Matrix { numbers, rows, columns, steps }
+    }
+
+    /// Rows become columns.
+    pub(super) fn t(self) -> Self {
+        let Matrix { numbers, rows, columns, steps } = self;
+        Matrix { numbers, rows: columns, columns: rows, steps: (steps.1, steps.0) }
+    }
+
+    /// The product, by as many threads as it is worth.
+    pub(super) fn times(self, other: Matrix<'_>) -> Vec<f32> {
+        let count = self.rows * other.columns;
+        let small = count.saturating_mul(self.columns) <= SMALL;
+        let threads = if small { 1 } else { rayon::current_num_threads() };
+        filled(count, |out| self.write(other, out, other.columns, threads))
+    }
+
+    /// Writes the product into rows that begin `step` numbers apart, on this thread.
+    pub(super) fn times_into(self, other: Matrix<'_>, out: &mut [f32], step: usize) {
+        // Sound: numbers that are there are as good as room for them, and none is made invalid.
+        let out = unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<f32>]) };
+        self.write(other, out, step, 1);
+    }
+
+    /// Writes every number of the product.
+    fn write(self, other: Matrix<'_>, out: &mut [MaybeUninit<f32>], step: usize, threads: usize) {
+        let (rows, columns) = (self.rows, other.columns);
+        assert!(self.columns == other.rows && step >= columns);
+        if rows == 0 || columns == 0 {
+            return;
+        }
+        assert!((rows - 1) * step + columns <= out.len());
+        let threads = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
+        // Sound: `checked` has looked that the last number of each side is there, and there is room for the product, of
+        // which nothing is read.
+        unsafe {
+            gemm::gemm(
+                rows,
+                columns,
+                self.columns,
+                out.as_mut_ptr().cast::<f32>(),
+                1,
+                step as isize,
+                false,
+                self.numbers.as_ptr(),
+                self.steps.1 as isize,
+                self.steps.0 as isize,
+                other.numbers.as_ptr(),
+                other.steps.1 as isize,
+                other.steps.0 as isize,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                threads,
+            );
+        }
+    }
+}
+
+/// As many numbers, which `write` writes all of.
+fn filled(count: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+    let mut numbers = Vec::with_capacity(count);
+    write(&mut numbers.spare_capacity_mut()[..count]);
+    // Sound: they have been written.
+    unsafe { numbers.set_len(count) };
+    numbers
+}
+
 /// The fused form.
 struct Fused;
 
@@ -28,8 +120,7 @@ struct Stack<'a> {
     numbers: &'a [f32],
     rows: usize,
     columns: usize,
-    /// From one row to the next, from one column to the next.
-    steps: (isize, isize),
+    steps: (usize, usize),
     /// Sizes of the other dimensions, and the steps of each.
     others: (&'a [usize], &'a [usize]),
 }
@@ -41,17 +132,11 @@ impl<'a> Stack<'a> {
             bail!("a product needs matrices, not {dims:?}");
         };
         let numbers = &storage.as_slice::<f32>()?[layout.start_offset()..];
-        let last: usize =
-            dims.iter().zip(steps).map(|(size, step)| size.saturating_sub(1) * step).sum();
-        if layout.shape().elem_count() > 0 && last >= numbers.len() {
-            bail!("a layout of {dims:?} lies outside of its numbers");
-        }
-        let steps = (*down as isize, *right as isize);
+        let steps = (*down, *right);
         Ok(Stack { numbers, rows: *rows, columns: *columns, steps, others: (others, more) })
     }
 
-    /// The numbers from the first of a matrix on.
-    fn of(&self, at: usize) -> &'a [f32] {
+    fn of(&self, at: usize) -> Matrix<'a> {
         let (sizes, steps) = self.others;
         let mut rest = at;
         let mut first = 0;
@@ -59,38 +144,7 @@ impl<'a> Stack<'a> {
             first += rest % size * step;
             rest /= size;
         }
-        &self.numbers[first..]
-    }
-
-    /// The product of a matrix with one of another stack. `out`: rows × columns of that, row by row.
-    fn times(&self, at: usize, other: &Stack<'_>, out: &mut [f32], threads: usize) {
-        let (a, b) = (self.of(at), other.of(at));
-        let threads = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
-        assert!(self.columns == other.rows && out.len() == self.rows * other.columns);
-        // Sound: `new` has looked that the last number of the last matrix is there, and `out` is as large as it must be.
-        unsafe {
-            gemm::gemm(
-                self.rows,
-                other.columns,
-                self.columns,
-                out.as_mut_ptr(),
-                1,
-                other.columns as isize,
-                false,
-                a.as_ptr(),
-                self.steps.1,
-                self.steps.0,
-                b.as_ptr(),
-                other.steps.1,
-                other.steps.0,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                threads,
-            );
-        }
+        Matrix::checked(&self.numbers[first..], (self.rows, self.columns), self.steps)
     }
 }
 
@@ -112,22 +166,24 @@ impl CustomOp2 for Fused {
             bail!("{:?} cannot be multiplied by {:?}", a_layout.dims(), b_layout.dims());
         }
         let dims = [left.others.0, &[rows, columns]].concat();
-        let mut out = vec![0f32; dims.iter().product()];
+        let count = dims.iter().product::<usize>();
         let one = rows * columns;
         if inner == 0 || one == 0 {
-            return Ok((CpuStorage::F32(out), dims.into()));
+            return Ok((CpuStorage::F32(vec![0f32; count]), dims.into()));
         }
-        let (pairs, threads) = (out.len() / one, rayon::current_num_threads());
-        let pair = |(at, out): (usize, &mut [f32]), threads| {
-            left.times(at, &right, out, threads);
+        let (pairs, threads) = (count / one, rayon::current_num_threads());
+        let pair = |(at, out): (usize, &mut [MaybeUninit<f32>]), threads| {
+            left.of(at).write(right.of(at), out, columns, threads);
         };
-        if out.len().saturating_mul(inner) <= SMALL {
-            out.chunks_exact_mut(one).enumerate().for_each(|each| pair(each, 1));
-        } else if pairs >= threads {
-            out.par_chunks_exact_mut(one).enumerate().for_each(|each| pair(each, 1));
-        } else {
-            out.chunks_exact_mut(one).enumerate().for_each(|each| pair(each, threads));
-        }
+        let out = filled(count, |out| {
+            if count.saturating_mul(inner) <= SMALL {
+                out.chunks_exact_mut(one).enumerate().for_each(|each| pair(each, 1));
+            } else if pairs >= threads {
+                out.par_chunks_exact_mut(one).enumerate().for_each(|each| pair(each, 1));
+            } else {
+                out.chunks_exact_mut(one).enumerate().for_each(|each| pair(each, threads));
+            }
+        });
         Ok((CpuStorage::F32(out), dims.into()))
     }
 

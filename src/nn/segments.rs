@@ -27,6 +27,11 @@ impl Segments {
         self.bounds.len() - 1
     }
 
+    /// The number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.bounds[self.len()] as usize
+    }
+
     /// The length of the longest sequence.
     pub(crate) fn longest(&self) -> usize {
         self.iter().map(|rows| rows.len()).max().unwrap_or(0)

@@ -2,14 +2,17 @@
 //! and keys not scaled, distances told by buckets that all layers share, a feed-forward layer with ReLU, one table for
 //! input and output.
 //!
-//! Sequences of a batch are padded; a mask hides the padding. Rows that decode stand beside each other, and each attends
-//! to the encoded history that it belongs to.
+//! Sequences of a batch are packed one behind the other. Rows that decode stand beside each other, and each attends to the
+//! encoded history that it belongs to.
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::Result;
-use crate::nn::{Dropout, Init, Linear, Params, RmsNorm, matmul, softmax_biased, sum_rows};
+use crate::nn::{
+    Activation, Dropout, Init, Linear, Params, RmsNorm, Segments, Sides, attend_biased, matmul,
+    mlp, sum_rows,
+};
 
 /// The sizes.
 #[derive(Clone, Copy, Debug)]
@@ -56,30 +59,24 @@ struct Layer {
 struct Attention {
     norm: RmsNorm,
     q: Linear,
-    k: Linear,
-    v: Linear,
+    /// Keys and values side by side.
+    kv: Linear,
     out: Linear,
-}
-
-/// Keys and values: sequences × heads × length × head width.
-#[derive(Clone)]
-struct Pair {
-    keys: Tensor,
-    values: Tensor,
 }
 
 /// Histories as the decoder attends to them.
 pub(super) struct Encoded {
-    /// For each layer of the decoder.
-    pairs: Vec<Pair>,
-    /// Zeros, and minus infinity where there is padding: histories × 1 × 1 × length.
-    mask: Tensor,
+    /// Keys and values of each layer of the decoder: rows × 2 · heads · head width.
+    pairs: Vec<Tensor>,
+    /// The rows of each history.
+    segments: Segments,
 }
 
-/// What rows that decode have gathered, for each layer of the decoder.
+/// What rows that decode have gathered, keys and values of each layer of the decoder: rows × length × 2 · heads · head
+/// width.
 #[derive(Clone, Default)]
 pub(super) struct Past {
-    pairs: Vec<Option<Pair>>,
+    pairs: Vec<Option<Tensor>>,
 }
 
 impl T5 {
@@ -108,28 +105,22 @@ impl T5 {
         sequences: &[Vec<u32>],
         dropout: &mut Dropout<'_>,
     ) -> Result<Encoded> {
-        let longest = sequences.iter().map(Vec::len).max().unwrap_or(0);
-        let (mut tokens, mut mask) = (Vec::new(), Vec::new());
-        for sequence in sequences {
-            let padding = longest - sequence.len();
-            tokens.extend(sequence.iter().copied().chain(std::iter::repeat_n(0, padding)));
-            mask.extend((0..longest).map(|at| hidden(at >= sequence.len())));
-        }
-        let mask = Tensor::from_vec(mask, (sequences.len(), 1, 1, longest), self.device())?;
+        let segments = Segments::of_lengths(sequences.iter().map(Vec::len));
+        let sides = self.sides(segments.clone(), segments.clone());
         let bias =
-            self.encoder.bias(self.shape, 0..longest, longest, true)?.broadcast_add(&mask)?;
-        let mut x = dropout.apply(&sum_rows(&self.tokens, tokens, 1)?)?;
+            self.encoder.bias(self.shape, 0..segments.longest(), segments.longest(), true)?;
+        let mut x = dropout.apply(&sum_rows(&self.tokens, sequences.concat(), 1)?)?;
         for layer in &self.encoder.layers {
             let normed = layer.own.norm.forward(&x)?;
-            let pair = layer.own.pair(&normed, self.shape, sequences.len())?;
-            let mixed = layer.own.mix(&normed, &pair, &bias, self.shape, dropout)?;
-            x = (x + dropout.apply(&mixed)?)?;
+            let mixed =
+                layer.own.mix(&normed, &layer.own.kv.forward(&normed)?, &bias, &sides, dropout)?;
+            x = dropout.add(&x, &mixed)?;
             x = layer.feed(&x, dropout)?;
         }
         let states = dropout.apply(&self.encoder.norm.forward(&x)?)?;
         let cross = self.decoder.layers.iter().filter_map(|layer| layer.cross.as_ref());
-        let pairs = cross.map(|cross| cross.pair(&states, self.shape, sequences.len()));
-        Ok(Encoded { pairs: pairs.collect::<Result<_>>()?, mask })
+        let pairs = cross.map(|cross| cross.kv.forward(&states));
+        Ok(Encoded { pairs: pairs.collect::<Result<_>>()?, segments })
     }
 
     /// Decodes rows of `length` tokens each, behind what `past` holds, which they join. `owners`: the history of each row.
@@ -142,39 +133,48 @@ impl T5 {
         past: &mut Past,
         dropout: &mut Dropout<'_>,
     ) -> Result<Tensor> {
-        let length = tokens.len() / owners.len();
+        let (rows, length) = (owners.len(), tokens.len() / owners.len());
         past.pairs.resize(self.decoder.layers.len(), None);
         let before = match past.pairs.first() {
-            Some(Some(pair)) => pair.keys.dim(2)?,
+            Some(Some(pair)) => pair.dim(1)?,
             _ => 0,
         };
         let all = before + length;
+        let alike = |length: usize| Segments::of_lengths(std::iter::repeat_n(length, rows));
+        let own = self.sides(alike(length), alike(all));
         let bias = self.decoder.bias(self.shape, before..all, all, false)?;
         let later = (before..all).flat_map(|at| (0..all).map(move |key| hidden(key > at)));
-        let later = Tensor::from_vec(later.collect(), (1, 1, length, all), self.device())?;
+        let later = Tensor::from_vec(later.collect(), (1, length, all), self.device())?;
         let bias = bias.broadcast_add(&later)?;
-        let fold = Fold::new(owners, length, encoded.mask.dim(0)?, self.device())?;
+        let fold = Fold::new(owners, length, encoded.segments.len(), self.device())?;
+        let there = self.sides(fold.queries.clone(), encoded.segments.clone());
+        let plain = Tensor::zeros((1, 1, encoded.segments.longest()), DType::F32, self.device())?;
         let mut x = dropout.apply(&sum_rows(&self.tokens, tokens, 1)?)?;
         let layers = self.decoder.layers.iter().zip(&mut past.pairs).zip(&encoded.pairs);
-        for ((layer, past), there) in layers {
+        for ((layer, past), pairs) in layers {
             let normed = layer.own.norm.forward(&x)?;
-            let mut pair = layer.own.pair(&normed, self.shape, owners.len())?;
-            if let Some(past) = past {
-                pair.keys = Tensor::cat(&[&past.keys, &pair.keys], 2)?;
-                pair.values = Tensor::cat(&[&past.values, &pair.values], 2)?;
-            }
-            let mixed = layer.own.mix(&normed, &pair, &bias, self.shape, dropout)?;
-            *past = Some(pair);
-            x = (x + dropout.apply(&mixed)?)?;
+            let new = layer.own.kv.forward(&normed)?; // rows·length × 2 · heads · head width
+            let new = new.reshape((rows, length, ()))?;
+            let kv = match past.take() {
+                Some(past) => Tensor::cat(&[&past, &new], 1)?,
+                None => new,
+            };
+            let mixed = layer.own.mix(&normed, &kv.flatten(0, 1)?, &bias, &own, dropout)?;
+            *past = Some(kv);
+            x = dropout.add(&x, &mixed)?;
             if let Some(cross) = &layer.cross {
                 let folded = fold.fold(&cross.norm.forward(&x)?)?;
-                let mixed = cross.mix(&folded, there, &encoded.mask, self.shape, dropout)?;
-                x = (x + dropout.apply(&fold.unfold(&mixed)?)?)?;
+                let mixed = cross.mix(&folded, pairs, &plain, &there, dropout)?;
+                x = dropout.add(&x, &fold.unfold(&mixed)?)?;
             }
             x = layer.feed(&x, dropout)?;
         }
         let x = dropout.apply(&self.decoder.norm.forward(&x)?)?;
         Ok((x * (self.shape.width as f64).powf(-0.5))?)
+    }
+
+    fn sides(&self, queries: Segments, keys: Segments) -> Sides {
+        Sides { queries, keys, heads: self.shape.heads }
     }
 
     /// Logits over `count` tokens from `first` on. `x`: rows × width.
@@ -186,10 +186,8 @@ impl T5 {
 impl Past {
     /// What the rows have that continue `parents`: an index for each new row.
     pub(super) fn select(&self, parents: &Tensor) -> Result<Past> {
-        let select = |pair: &Option<Pair>| -> Result<Option<Pair>> {
-            let Some(Pair { keys, values }) = pair else { return Ok(None) };
-            let (keys, values) = (keys.index_select(parents, 0)?, values.index_select(parents, 0)?);
-            Ok(Some(Pair { keys, values }))
+        let select = |pair: &Option<Tensor>| -> Result<Option<Tensor>> {
+            Ok(pair.as_ref().map(|pair| pair.index_select(parents, 0)).transpose()?)
         };
         Ok(Past { pairs: self.pairs.iter().map(select).collect::<Result<_>>()? })
     }
@@ -225,7 +223,7 @@ impl Stack {
         Ok(Stack { layers, bias, norm })
     }
 
-    /// What is added to the scores of queries at these positions and keys from 0 on: 1 × heads × queries × keys.
+    /// What is added to the scores of queries at these positions and keys from 0 on: heads × queries × keys.
     fn bias(
         &self,
         shape: Shape,
@@ -240,7 +238,7 @@ impl Stack {
             })
             .collect();
         let bias = sum_rows(&self.bias, ids, 1)?.reshape((count, keys, shape.heads))?;
-        Ok(bias.permute((2, 0, 1))?.unsqueeze(0)?.contiguous()?)
+        Ok(bias.permute((2, 0, 1))?.contiguous()?)
     }
 }
 
@@ -268,9 +266,9 @@ fn hidden(hidden: bool) -> f32 {
 
 impl Layer {
     fn feed(&self, x: &Tensor, dropout: &mut Dropout<'_>) -> Result<Tensor> {
-        let up = self.up.forward(&self.norm.forward(x)?)?.relu()?;
-        let fed = self.down.forward(&dropout.apply(&up)?)?;
-        Ok((x + dropout.apply(&fed)?)?)
+        let weights = (self.up.weight(), self.down.weight());
+        let fed = mlp(&self.norm.forward(x)?, weights, Activation::Relu, dropout)?;
+        dropout.add(x, &fed)
     }
 }
 
@@ -283,76 +281,58 @@ impl Attention {
         let mut linear = |part: &str, size, gain| {
             Linear::new(params, format!("{name}.{part}"), size, gain, random)
         };
-        let (q, k) = (linear("q", (width, inner), gain)?, linear("k", (width, inner), 1.0)?);
-        let (v, out) = (linear("v", (width, inner), 1.0)?, linear("out", (inner, width), 1.0)?);
-        Ok(Attention { norm, q, k, v, out })
+        let (q, kv) = (linear("q", (width, inner), gain)?, linear("kv", (width, 2 * inner), 1.0)?);
+        let out = linear("out", (inner, width), 1.0)?;
+        Ok(Attention { norm, q, kv, out })
     }
 
-    /// Keys and values of rows that make up as many sequences. `x`: rows × width.
-    fn pair(&self, x: &Tensor, shape: Shape, sequences: usize) -> Result<Pair> {
-        let keys = parted(&self.k.forward(x)?, shape, sequences)?;
-        let values = parted(&self.v.forward(x)?, shape, sequences)?;
-        Ok(Pair { keys, values })
-    }
-
-    /// Attention of rows, which make up the sequences of `pair`. `x` and the result: rows × width.
+    /// Attention of rows to keys and values. `x` and the result: rows × width.
     fn mix(
         &self,
         x: &Tensor,
-        pair: &Pair,
+        kv: &Tensor,
         bias: &Tensor,
-        shape: Shape,
+        sides: &Sides,
         dropout: &mut Dropout<'_>,
     ) -> Result<Tensor> {
-        let q = parted(&self.q.forward(x)?, shape, pair.keys.dim(0)?)?;
-        // sequences × heads × queries × keys
-        let scores = matmul(&q, &pair.keys.t()?)?;
-        let weights = dropout.apply(&softmax_biased(&scores, bias)?)?;
-        let mixed = matmul(&weights, &pair.values)?.transpose(1, 2)?.contiguous()?;
-        self.out.forward(&mixed.reshape((x.dim(0)?, ()))?)
+        self.out.forward(&attend_biased(&self.q.forward(x)?, kv, bias, sides, dropout)?)
     }
 }
 
-/// Rows × heads·head width as sequences × heads × length × head width.
-fn parted(x: &Tensor, shape: Shape, sequences: usize) -> Result<Tensor> {
-    let length = x.dim(0)? / sequences;
-    let parted = x.reshape((sequences, length, shape.heads, shape.head_width))?;
-    Ok(parted.transpose(1, 2)?.contiguous()?)
-}
-
-/// Rows laid out by the history that they belong to, as many for each, so that no history is copied.
+/// Rows laid out by the history that they belong to.
 struct Fold {
-    /// For each place its row; where there is none, any.
-    places: Tensor,
-    /// For each row its place.
-    rows: Tensor,
+    /// The rows in that order, and for each row its place in it; none where they lie so already.
+    order: Option<(Tensor, Tensor)>,
+    /// The rows of each history.
+    queries: Segments,
 }
 
 impl Fold {
     /// `length` rows for each owner, over as many histories.
     fn new(owners: &[u32], length: usize, histories: usize, device: &Device) -> Result<Self> {
-        let mut of_history = vec![Vec::new(); histories];
-        for (at, owner) in owners.iter().enumerate() {
-            of_history[*owner as usize]
-                .extend((at * length..(at + 1) * length).map(|row| row as u32));
+        let mut counts = vec![0; histories];
+        owners.iter().for_each(|owner| counts[*owner as usize] += length);
+        let queries = Segments::of_lengths(counts);
+        if owners.is_sorted() {
+            return Ok(Fold { order: None, queries });
         }
-        let most = of_history.iter().map(Vec::len).max().unwrap_or(0);
-        let mut places = vec![0u32; histories * most];
-        let mut rows = vec![0u32; owners.len() * length];
-        for (history, of_history) in of_history.iter().enumerate() {
-            for (at, row) in of_history.iter().enumerate() {
-                places[history * most + at] = *row;
-                rows[*row as usize] = (history * most + at) as u32;
-            }
-        }
-        Ok(Fold { places: Tensor::new(places, device)?, rows: Tensor::new(rows, device)? })
+        let mut order: Vec<u32> = (0..(owners.len() * length) as u32).collect();
+        order.sort_by_key(|row| owners[*row as usize / length]);
+        let mut places = vec![0u32; order.len()];
+        order.iter().enumerate().for_each(|(at, row)| places[*row as usize] = at as u32);
+        Ok(Fold {
+            order: Some((Tensor::new(order, device)?, Tensor::new(places, device)?)),
+            queries,
+        })
     }
 
     fn fold(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.index_select(&self.places, 0)?)
+        let order = self.order.as_ref().map(|(order, _)| x.index_select(order, 0));
+        Ok(order.transpose()?.unwrap_or_else(|| x.clone()))
     }
 
     fn unfold(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.index_select(&self.rows, 0)?)
+        let places = self.order.as_ref().map(|(_, places)| x.index_select(places, 0));
+        Ok(places.transpose()?.unwrap_or_else(|| x.clone()))
     }
 }
