@@ -1,5 +1,7 @@
 //! The exponential in a form that the compiler turns into vector instructions.
 
+use super::host::sum;
+
 /// `e` to the power `x`, to about two units in the last place; arguments beyond ±87 are held at
 /// ±87.
 #[inline]
@@ -16,18 +18,36 @@ pub(super) fn exp(x: f32) -> f32 {
     power * f32::from_bits(((n as i32 + 127) as u32) << 23)
 }
 
+/// The highest of some scores; minus infinity of none.
+fn max(scores: &[f32]) -> f32 {
+    let (eights, rest) = scores.as_chunks::<8>();
+    let mut most = [f32::NEG_INFINITY; 8];
+    for scores in eights {
+        for lane in 0..8 {
+            // As a choice, which vector instructions know, not as a call.
+            most[lane] = if scores[lane] > most[lane] { scores[lane] } else { most[lane] };
+        }
+    }
+    rest.iter().chain(&most).copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
 /// A score so far below the highest has no weight. What little it had would be no normal number soon, and processors
 /// take a hundred times as long for a product with one that is not.
 const NOTHING: f32 = -60.0;
 
+/// `e` to the power of a logarithm of a probability; 0 where that is almost nothing.
+#[inline]
+pub(super) fn probability(log: f32) -> f32 {
+    if log < NOTHING { 0.0 } else { exp(log) }
+}
+
 /// Replaces scores by their softmax and gives the logarithm of the sum of their exponentials.
 pub(super) fn softmax(scores: &mut [f32]) -> f32 {
-    let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let max = max(scores);
     for score in scores.iter_mut() {
-        let below = *score - max;
-        *score = if below < NOTHING { 0.0 } else { exp(below) };
+        *score = probability(*score - max);
     }
-    let sum: f32 = scores.iter().sum();
+    let sum = sum(scores);
     let scale = 1.0 / sum;
     for score in scores.iter_mut() {
         *score *= scale;

@@ -56,18 +56,28 @@ impl<'a> Matrix<'a> {
         let count = self.rows * other.columns;
         let small = count.saturating_mul(self.columns) <= SMALL;
         let threads = if small { 1 } else { rayon::current_num_threads() };
-        filled(count, |out| self.write(other, out, other.columns, threads))
+        filled(count, |out| self.write(other, out, other.columns, false, threads))
     }
 
     /// Writes the product into rows that begin `step` numbers apart, on this thread.
     pub(super) fn times_into(self, other: Matrix<'_>, out: &mut [f32], step: usize) {
-        // Sound: numbers that are there are as good as room for them, and none is made invalid.
-        let out = unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<f32>]) };
-        self.write(other, out, step, 1);
+        self.write(other, room(out), step, false, 1);
     }
 
-    /// Writes every number of the product.
-    fn write(self, other: Matrix<'_>, out: &mut [MaybeUninit<f32>], step: usize, threads: usize) {
+    /// Adds the product to rows that lie one after the other, on this thread.
+    pub(super) fn plus_into(self, other: Matrix<'_>, out: &mut [f32]) {
+        self.write(other, room(out), other.columns, true, 1);
+    }
+
+    /// Writes every number of the product, or with `add` adds it to what is there.
+    fn write(
+        self,
+        other: Matrix<'_>,
+        out: &mut [MaybeUninit<f32>],
+        step: usize,
+        add: bool,
+        threads: usize,
+    ) {
         let (rows, columns) = (self.rows, other.columns);
         assert!(self.columns == other.rows && step >= columns);
         if rows == 0 || columns == 0 {
@@ -75,8 +85,8 @@ impl<'a> Matrix<'a> {
         }
         assert!((rows - 1) * step + columns <= out.len());
         let threads = if threads > 1 { Parallelism::Rayon(threads) } else { Parallelism::None };
-        // Sound: `checked` has looked that the last number of each side is there, and there is room for the product, of
-        // which nothing is read.
+        // Sound: `checked` has looked that the last number of each side is there, and there is room for the product. It is
+        // read where something is added, and that is asked for numbers that are there alone.
         unsafe {
             gemm::gemm(
                 rows,
@@ -85,14 +95,14 @@ impl<'a> Matrix<'a> {
                 out.as_mut_ptr().cast::<f32>(),
                 1,
                 step as isize,
-                false,
+                add,
                 self.numbers.as_ptr(),
                 self.steps.1 as isize,
                 self.steps.0 as isize,
                 other.numbers.as_ptr(),
                 other.steps.1 as isize,
                 other.steps.0 as isize,
-                0.0,
+                if add { 1.0 } else { 0.0 },
                 1.0,
                 false,
                 false,
@@ -101,6 +111,12 @@ impl<'a> Matrix<'a> {
             );
         }
     }
+}
+
+/// Numbers that are there, as room for others.
+fn room(numbers: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    // Sound: what is written there are numbers again.
+    unsafe { &mut *(std::ptr::from_mut(numbers) as *mut [MaybeUninit<f32>]) }
 }
 
 /// As many numbers, which `write` writes all of.
@@ -173,7 +189,7 @@ impl CustomOp2 for Fused {
         }
         let (pairs, threads) = (count / one, rayon::current_num_threads());
         let pair = |(at, out): (usize, &mut [MaybeUninit<f32>]), threads| {
-            left.of(at).write(right.of(at), out, columns, threads);
+            left.of(at).write(right.of(at), out, columns, false, threads);
         };
         let out = filled(count, |out| {
             if count.saturating_mul(inner) <= SMALL {

@@ -48,7 +48,7 @@ pub(crate) use host::tests::composed;
 pub(crate) use host::{fused, fuses};
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
-pub(crate) use loss::{cross_entropy, log_prob, log_softmax};
+pub(crate) use loss::{cross_entropy, cross_entropy_over, log_prob, log_softmax};
 pub(crate) use matmul::matmul;
 pub(crate) use mlp::{Activation, mlp};
 pub(crate) use norm::{RmsNorm, rms_norm};

@@ -45,7 +45,8 @@ use crate::device::source;
 use crate::error::{Error, Result};
 use crate::index::Catalogue;
 use crate::nn::{
-    Dropout, Params, RmsNorm, Segments, Shape, cross_entropy, log_softmax, rows_times, sum_rows,
+    Dropout, Params, RmsNorm, Segments, Shape, cross_entropy_over, log_softmax, rows_times,
+    sum_rows,
 };
 use crate::options;
 use crate::progress::Progress;
@@ -272,15 +273,15 @@ impl Learn for Hybrid {
         let x = self.encode(known, lesson.before(), &lesson.segments, &mut dropout)?;
         let Lesson { rows, targets, .. } = &lesson;
         let state = sum_rows(&x, rows.clone(), 1)?;
-        let mut logits =
-            (state.matmul(&self.item_norm.forward(&vectors)?.t()?)? * self.sharpness())?;
-        if all && self.config.negatives > 0 {
-            let log = self.log_drawn(&positions, targets.len());
-            let log = Tensor::from_vec(log, (1, positions.len()), x.device())?;
-            logits = logits.broadcast_sub(&log)?;
-        }
+        let less = if all && self.config.negatives > 0 {
+            self.log_drawn(&positions, targets.len())
+        } else {
+            Vec::new()
+        };
+        let state = (state * self.sharpness())?;
+        let table = self.item_norm.forward(&vectors)?;
         let places = targets.iter().map(|target| place(&positions, *target)).collect();
-        let of_items = cross_entropy(&logits, places)?;
+        let of_items = cross_entropy_over(&state, &table, less, places)?;
         if !all || self.config.sid_weight == 0.0 {
             return Ok(of_items);
         }

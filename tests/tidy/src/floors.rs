@@ -71,7 +71,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("comfy_table", &["src/bin/"]),
     ("ctrlc", &["src/bin/"]),
     ("indicatif", &["src/bin/"]),
-    ("mimalloc", &["src/bin/"]),
+    ("mimalloc", &["src/bin/", "bench/src/bin/"]),
     ("rustyline", &["src/bin/"]),
     ("rusqlite", &["bench/"]),
     (

@@ -15,6 +15,10 @@ use sidql::{Database, Outcome};
 use sidql_bench::child::Child;
 use sidql_bench::{LEVELS, Report, Result, SIZE, Samples, World, option};
 
+// As the shell has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SEED: u64 = 20_261;
 /// Items of each catalogue.
 const SIZES: [usize; 2] = [12_101, 1_000_000];

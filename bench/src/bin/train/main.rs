@@ -15,6 +15,10 @@ use sidql::{Database, Value};
 use sidql_bench::child::{Child, again, role, tell};
 use sidql_bench::{LEVELS, Report, Result, SIZE, Samples, World, needed};
 
+// As the shell has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SEED: u64 = 20_262;
 /// Items of the catalogue, that of Beauty.
 const ITEMS: usize = 12_101;
