@@ -259,7 +259,9 @@ impl CustomOp3 for Fused {
         let mut out = vec![0f32; q.len()];
         let runs = self.runs((&mut out, &mut []), (numbers.inner, 0));
         if self.sides.scores().saturating_mul(numbers.width) <= SMALL {
-            runs.into_iter().for_each(|run| self.forward(numbers, run));
+            for run in runs {
+                self.forward(numbers, run);
+            }
         } else {
             runs.into_par_iter().for_each(|run| self.forward(numbers, run));
         }
@@ -281,7 +283,9 @@ impl CustomOp3 for Fused {
             let runs = runs.into_par_iter().map(|run| self.backward(numbers, grad, run));
             let parts: Vec<Vec<f32>> = runs.collect();
             let mut sum = vec![0f32; of_bias.len()];
-            parts.iter().for_each(|part| add_scaled(&mut sum, 1.0, part));
+            for part in &parts {
+                add_scaled(&mut sum, 1.0, part);
+            }
             sum
         };
         let dbias = with(q, |q| {

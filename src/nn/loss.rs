@@ -200,7 +200,9 @@ impl Over {
                 for (row, (&target, log)) in
                     d.chunks_exact_mut(codes).zip(known.0.iter().zip(known.1))
                 {
-                    row.iter_mut().for_each(|d| *d = probability(*d - log) * scale);
+                    for d in row.iter_mut() {
+                        *d = probability(*d - log) * scale;
+                    }
                     row[target as usize] -= scale;
                 }
                 let d = rows_of(d, codes);
@@ -211,7 +213,9 @@ impl Over {
         });
         let parts: Vec<Vec<f32>> = parts.collect();
         let mut dtable = vec![0f32; codes * width];
-        parts.iter().for_each(|part| add_scaled(&mut dtable, 1.0, part));
+        for part in &parts {
+            add_scaled(&mut dtable, 1.0, part);
+        }
         (dx, dtable)
     }
 }

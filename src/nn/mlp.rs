@@ -77,7 +77,9 @@ impl Fused {
             Activation::Relu => {
                 let mut left = before;
                 left.par_chunks_mut(CHUNK).enumerate().for_each(|(at, left)| {
-                    left.iter_mut().for_each(|x| *x = x.max(0.0));
+                    for x in left.iter_mut() {
+                        *x = x.max(0.0);
+                    }
                     if let Some(mask) = &self.mask {
                         mask.apply(at * CHUNK, left);
                     }

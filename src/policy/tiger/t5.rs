@@ -311,7 +311,9 @@ impl Fold {
     /// `length` rows for each owner, over as many histories.
     fn new(owners: &[u32], length: usize, histories: usize, device: &Device) -> Result<Self> {
         let mut counts = vec![0; histories];
-        owners.iter().for_each(|owner| counts[*owner as usize] += length);
+        for owner in owners {
+            counts[*owner as usize] += length;
+        }
         let queries = Segments::of_lengths(counts);
         if owners.is_sorted() {
             return Ok(Fold { order: None, queries });
