@@ -9,13 +9,15 @@ use crate::error::Result;
 /// Runs `work` on every batch and gives the results in order; the first error ends it.
 ///
 /// Plain threads, not the pool of rayon: a pool thread that waits inside a batch (tensor products do) would
-/// begin another batch meanwhile, and the caches of both would be alive at once.
+/// begin another batch meanwhile, and the caches of both would be alive at once. A batch alone runs in the pool, though:
+/// from outside, each of its many operations would put a thread of the pool to work and this one to sleep, which takes
+/// longer than most of them.
 pub(super) fn spread<B: Sync, T: Send>(
     batches: &[B],
     work: impl Fn(usize, &B) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
     if let [batch] = batches {
-        return Ok(vec![work(0, batch)?]);
+        return rayon::scope(|_| Ok(vec![work(0, batch)?]));
     }
     let next = AtomicUsize::new(0);
     let worker = || {

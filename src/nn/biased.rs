@@ -65,10 +65,12 @@ impl Sides {
     }
 }
 
-/// One segment.
+/// One segment, or some of its queries.
 struct Part {
     queries: Range<usize>,
     keys: Range<usize>,
+    /// Queries of the segment before these.
+    skipped: usize,
     /// The place of its first score among all.
     first: usize,
 }
@@ -137,7 +139,7 @@ impl<'a> Numbers<'a> {
         let (q, k) = (self.queries(self.q, part, head), self.keys(part, head, 0));
         q.times_into(k.t(), weights, keys);
         for (query, row) in weights.chunks_exact_mut(keys).enumerate() {
-            add_scaled(row, 1.0, &self.bias[self.bias_at(head, query, keys)]);
+            add_scaled(row, 1.0, &self.bias[self.bias_at(head, part.skipped + query, keys)]);
             softmax(row);
         }
     }
@@ -163,7 +165,7 @@ impl Fused {
         for (at, (queries, keys)) in queries.iter().zip(keys.iter()).enumerate() {
             rows = (rows.0 + queries.len(), rows.1 + keys.len());
             let scores = heads * queries.len() * keys.len();
-            parts.push(Part { queries, keys, first });
+            parts.push(Part { queries, keys, skipped: 0, first });
             first += scores;
             if rows.0 + rows.1 >= worth || at == last {
                 let mine = of_queries.split_off_mut(..rows.0 * widths.0).unwrap_or_default();
@@ -171,6 +173,23 @@ impl Fused {
                 let parts = std::mem::take(&mut parts);
                 runs.push(Run { parts, of_queries: mine, of_keys: there });
                 rows = (0, 0);
+            }
+        }
+        runs
+    }
+
+    /// Shares out the queries of a few segments without dropout.
+    fn pieces<'a>(&self, mut of_queries: &'a mut [f32], inner: usize) -> Vec<Run<'a>> {
+        let Sides { queries, keys, .. } = &self.sides;
+        let most = queries.rows().div_ceil(rayon::current_num_threads()).max(1);
+        let mut runs = Vec::new();
+        for (queries, keys) in queries.iter().zip(keys.iter()) {
+            for skipped in (0..queries.len()).step_by(most) {
+                let from = queries.start + skipped;
+                let queries = from..queries.end.min(from + most);
+                let mine = of_queries.split_off_mut(..queries.len() * inner).unwrap_or_default();
+                let parts = vec![Part { queries, keys: keys.clone(), skipped, first: 0 }];
+                runs.push(Run { parts, of_queries: mine, of_keys: &mut [] });
             }
         }
         runs
@@ -257,7 +276,12 @@ impl CustomOp3 for Fused {
         let bias = (slice(bias, bias_layout)?, bias_layout.dims());
         let numbers = Numbers::new(q, kv, bias, self);
         let mut out = vec![0f32; q.len()];
-        let runs = self.runs((&mut out, &mut []), (numbers.inner, 0));
+        let few = self.mask.is_none() && self.sides.queries.len() < rayon::current_num_threads();
+        let runs = if few {
+            self.pieces(&mut out, numbers.inner)
+        } else {
+            self.runs((&mut out, &mut []), (numbers.inner, 0))
+        };
         if self.sides.scores().saturating_mul(numbers.width) <= SMALL {
             for run in runs {
                 self.forward(numbers, run);
@@ -354,6 +378,7 @@ mod tests {
             sides(&[4, 1, 6], &[4, 1, 6]),
             sides(&[2, 0, 3, 1], &[5, 2, 1, 7]),
             sides(&[40, 70, 9], &[40, 70, 9]),
+            sides(&[75], &[90]),
         ];
         for sides in worlds {
             let (rows, there) = (sides.queries.rows(), sides.keys.rows());

@@ -1,5 +1,7 @@
 //! The exponential in a form that the compiler turns into vector instructions.
 
+use pulp::{Arch, NullaryFnOnce};
+
 use super::host::sum;
 
 /// `e` to the power `x`, to about two units in the last place; arguments beyond ±87 are held at
@@ -19,6 +21,7 @@ pub(super) fn exp(x: f32) -> f32 {
 }
 
 /// The highest of some scores; minus infinity of none.
+#[inline]
 fn max(scores: &[f32]) -> f32 {
     let (eights, rest) = scores.as_chunks::<8>();
     let mut most = [f32::NEG_INFINITY; 8];
@@ -43,16 +46,35 @@ pub(super) fn probability(log: f32) -> f32 {
 
 /// Replaces scores by their softmax and gives the logarithm of the sum of their exponentials.
 pub(super) fn softmax(scores: &mut [f32]) -> f32 {
-    let max = max(scores);
-    for score in scores.iter_mut() {
-        *score = probability(*score - max);
+    Arch::new().dispatch(Softmax(scores))
+}
+
+/// Scores, run with the widest vector registers that the processor has.
+struct Softmax<'a>(&'a mut [f32]);
+
+impl NullaryFnOnce for Softmax<'_> {
+    type Output = f32;
+
+    #[expect(clippy::inline_always, reason = "it must become part of the code for each processor")]
+    #[inline(always)]
+    fn call(self) -> f32 {
+        let max = max(self.0);
+        let (eights, rest) = self.0.as_chunks_mut::<8>();
+        for scores in eights {
+            *scores = scores.map(|score| probability(score - max));
+        }
+        // The last few as a whole register too: one by one they would take longer than all the others.
+        let mut last = [f32::NEG_INFINITY; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        last = last.map(|score| probability(score - max));
+        rest.copy_from_slice(&last[..rest.len()]);
+        let sum = sum(self.0);
+        let scale = 1.0 / sum;
+        for score in self.0.iter_mut() {
+            *score *= scale;
+        }
+        max + sum.ln()
     }
-    let sum = sum(scores);
-    let scale = 1.0 / sum;
-    for score in scores.iter_mut() {
-        *score *= scale;
-    }
-    max + sum.ln()
 }
 
 #[cfg(test)]

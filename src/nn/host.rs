@@ -62,6 +62,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// The sum of all numbers.
+#[inline]
 pub(super) fn sum(numbers: &[f32]) -> f32 {
     let mut sums = [0f32; 8];
     let (eights, rest) = numbers.as_chunks::<8>();

@@ -11,10 +11,12 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::host::fused;
+use super::host::{add_scaled, dot, fused};
 
 /// Multiplications up to which a thread is done sooner than another is woken and waited for.
 const SMALL: usize = 1 << 21;
+/// Multiplications up to which a plain loop is done sooner than `gemm` has chosen how to go about it.
+const TINY: usize = 1 << 11;
 
 /// The product of the last two dimensions, with gradient to both. `a`: any × rows × inner, `b`: any × inner × columns, with
 /// the same other dimensions; gives any × rows × columns.
@@ -61,7 +63,36 @@ impl<'a> Matrix<'a> {
 
     /// Writes the product into rows that begin `step` numbers apart, on this thread.
     pub(super) fn times_into(self, other: Matrix<'_>, out: &mut [f32], step: usize) {
-        self.write(other, room(out), step, false, 1);
+        if self.rows * self.columns * other.columns > TINY || !self.tiny(other, out, step) {
+            self.write(other, room(out), step, false, 1);
+        }
+    }
+
+    /// Writes the product by plain loops, where one of them runs along both sides as they lie; tells whether it does.
+    fn tiny(self, other: Matrix<'_>, out: &mut [f32], step: usize) -> bool {
+        assert!(self.columns == other.rows && step >= other.columns);
+        let rows = out.chunks_mut(step.max(1)).take(self.rows).enumerate();
+        let of_row = |row: usize| &self.numbers[row * self.steps.0..];
+        if other.steps.1 == 1 {
+            for (row, out) in rows {
+                let (out, numbers) = (&mut out[..other.columns], of_row(row));
+                out.fill(0.0);
+                for at in 0..self.columns {
+                    let from = &other.numbers[at * other.steps.0..][..other.columns];
+                    add_scaled(out, numbers[at * self.steps.1], from);
+                }
+            }
+        } else if self.steps.1 == 1 && other.steps.0 == 1 {
+            for (row, out) in rows {
+                let numbers = &of_row(row)[..self.columns];
+                for (column, out) in out[..other.columns].iter_mut().enumerate() {
+                    *out = dot(numbers, &other.numbers[column * other.steps.1..][..self.columns]);
+                }
+            }
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Adds the product to rows that lie one after the other, on this thread.
@@ -238,6 +269,29 @@ mod tests {
             let ours = gradients(&vars, &loss(matmul(a.as_tensor(), b.as_tensor()).unwrap()));
             let theirs = gradients(&vars, &loss(a.as_tensor().matmul(b.as_tensor()).unwrap()));
             assert_close(&ours, &theirs, 1e-4);
+        }
+    }
+
+    /// Every way that small matrices can lie gives what sums of products give.
+    #[test]
+    fn tiny_products_equal_their_sums() {
+        let (rows, inner, columns) = (3, 11, 4);
+        let numbers = |x: candle_core::Var| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let (a, b) = (numbers(random_var(&[66], 1)), numbers(random_var(&[88], 2)));
+        let lefts = [Matrix::new(&a, rows, inner, 20), Matrix::new(&a, inner, rows, 6).t()];
+        let rights = [Matrix::new(&b, inner, columns, 7), Matrix::new(&b, columns, inner, 22).t()];
+        for (left, right) in lefts.iter().flat_map(|a| rights.iter().map(move |b| (*a, *b))) {
+            let at = |m: Matrix<'_>, row, column| m.numbers[row * m.steps.0 + column * m.steps.1];
+            let mut out = [7f32; 3 * 5];
+            left.times_into(right, &mut out, 5);
+            for (row, out) in out.chunks_exact(5).enumerate() {
+                for (column, got) in out[..columns].iter().enumerate() {
+                    let sum: f32 =
+                        (0..inner).map(|k| at(left, row, k) * at(right, k, column)).sum();
+                    assert!((got - sum).abs() < 1e-5, "{row} {column}: {got} {sum}");
+                }
+                assert_eq!(out[columns], 7.0, "what lies between rows stays");
+            }
         }
     }
 

@@ -343,6 +343,10 @@ impl Score for Hybrid {
 }
 
 impl Hybrid {
+    fn has_content(&self) -> bool {
+        self.settled.as_ref().is_some_and(|settled| settled.content.is_some())
+    }
+
     /// What each part says of every item.
     fn parts(&self, history: History<'_>) -> Result<Parts> {
         let Some(Settled { vectors, table, content }) = &self.settled else {

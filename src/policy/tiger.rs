@@ -4,18 +4,21 @@
 //! a start token and gives the codes of the next item, level by level. The stack is T5's (`t5.rs`), with the sizes that
 //! the reproductions agree on.
 //!
-//! Each epoch draws one item of every history as its target, for an encoder reads one history for one answer. Deviations:
-//! no token for the user, which brings nothing in the reproductions; a level's softmax runs over the codes of the level;
-//! no end token is learned, since all SIDs of a codebook are as long.
+//! Each epoch draws one item of every history as its target, for an encoder that reads both ways reads one history for one
+//! answer. With `causal` it reads an item with those before it alone, so that one pass trains all items of a history; the
+//! end token then comes first, for what is answered before the first item. Deviations: no token for the user, which brings
+//! nothing in the reproductions; a level's softmax runs over the codes of the level; no end token is learned, since all
+//! SIDs of a codebook are as long.
 
 mod t5;
 
 use candle_core::{Device, Tensor};
 use documented::DocumentedFieldsOpt;
 use rand::RngExt;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use self::t5::{Encoded, Past, Shape, T5};
+use self::t5::{Encoded, Past, Shape, Sight, T5};
 use super::timeline::latest;
 use super::{
     Answers, Completion, Decoding, Generate, History, Kind, Learn, Policy, Targets, Training,
@@ -67,6 +70,9 @@ struct Config {
     distances: usize,
     /// From how many tokens on they are all alike.
     max_distance: usize,
+    /// Whether an item is encoded with those before it alone; training then learns from every item of a history in one
+    /// pass. The paper's encoder reads both ways.
+    causal: bool,
 }
 
 impl Default for Config {
@@ -82,6 +88,7 @@ impl Default for Config {
             history: 20,
             distances: 32,
             max_distance: 128,
+            causal: false,
         }
     }
 }
@@ -133,7 +140,7 @@ impl Config {
 
 /// The token before the first code of an answer, which also fills up short sequences.
 const START: u32 = 0;
-/// The token behind the last code of a history.
+/// The token behind the last code of a history, or before the first.
 const END: u32 = 1;
 /// The token of the first code.
 const CODES: usize = 2;
@@ -190,17 +197,27 @@ impl Tiger {
         let sequence = |history: &History<'_>| -> Vec<u32> {
             let items = latest(history, self.config.history).iter();
             let codes = items.flat_map(|at| self.tokens_of(catalogue.codes_of(*at)));
-            codes.chain([END]).collect()
+            if self.config.causal {
+                std::iter::once(END).chain(codes).collect()
+            } else {
+                codes.chain([END]).collect()
+            }
         };
         let sequences: Vec<Vec<u32>> = histories.iter().map(sequence).collect();
-        self.t5.encode(&sequences, dropout)
+        let sight = if self.config.causal { self.earlier() } else { Sight::All };
+        self.t5.encode(&sequences, sight, dropout)
+    }
+
+    /// A step for each item.
+    fn earlier(&self) -> Sight {
+        Sight::Earlier(self.sizes.len())
     }
 
     /// Log-probabilities of the codes of SIDs, each after one of the histories. SIDs × levels.
     fn likelihood(
         &self,
         encoded: &Encoded,
-        owners: &[u32],
+        owners: (&[u32], Sight),
         sids: &[&[u16]],
         dropout: &mut Dropout<'_>,
     ) -> Result<Tensor> {
@@ -224,6 +241,11 @@ impl Tiger {
     }
 }
 
+/// A range of one place.
+fn one(at: usize) -> std::ops::Range<usize> {
+    at..at + 1
+}
+
 impl Learn for Tiger {
     fn params(&self) -> &Params {
         &self.params
@@ -235,22 +257,31 @@ impl Learn for Tiger {
         histories: &[History<'_>],
         training: &mut Training<'_>,
     ) -> Result<Tensor> {
-        let (mut before, mut sids) = (Vec::new(), Vec::new());
+        let every = self.config.causal && matches!(training.targets, Targets::All);
+        let (mut before, mut owners, mut sids) = (Vec::new(), Vec::new(), Vec::new());
         for history in histories.iter().filter(|history| !history.is_empty()) {
-            let target = match training.targets {
-                Targets::All => training.random.random_range(0..history.len()),
-                Targets::Last => history.len() - 1,
+            let owner = before.len() as u32;
+            let targets = match training.targets {
+                Targets::All if every => {
+                    // As much as is read at once; of longer histories another part each time.
+                    let most = self.config.history + 1;
+                    let end = training.random.random_range(most.min(history.len())..=history.len());
+                    end.saturating_sub(most)..end
+                }
+                Targets::All => one(training.random.random_range(0..history.len())),
+                Targets::Last => one(history.len() - 1),
             };
-            before.push(&history[..target]);
-            sids.push(catalogue.codes_of(history[target]));
+            before.push(&history[if every { targets.start } else { 0 }..targets.end - 1]);
+            owners.extend(targets.clone().map(|_| owner));
+            sids.extend(history[targets].iter().map(|item| catalogue.codes_of(*item)));
         }
         if before.is_empty() {
             return Err(Error::internal("a loss needs at least one item to predict"));
         }
         let mut dropout = self.dropout(training);
         let encoded = self.encode(catalogue, &before, &mut dropout)?;
-        let owners: Vec<u32> = (0..before.len() as u32).collect();
-        let logs = self.likelihood(&encoded, &owners, &sids, &mut dropout)?;
+        let sight = if every { self.earlier() } else { Sight::All };
+        let logs = self.likelihood(&encoded, (&owners, sight), &sids, &mut dropout)?;
         Ok((logs.mean_all()? * -(self.sizes.len() as f64))?)
     }
 }
@@ -277,7 +308,7 @@ impl Generate for Tiger {
         let encoded = self.encode(catalogue, histories, &mut dropout)?;
         let owners: Vec<u32> = completions.iter().map(|one| one.history).collect();
         let sids: Vec<&[u16]> = completions.iter().map(|one| one.codes).collect();
-        self.likelihood(&encoded, &owners, &sids, &mut dropout)
+        self.likelihood(&encoded, (&owners, Sight::All), &sids, &mut dropout)
     }
 
     fn copy(&self) -> Result<Box<dyn Generate>> {
@@ -298,20 +329,43 @@ struct Beams<'a> {
     level: usize,
 }
 
+/// Rows up to which each thread takes some of them all the way: the products of so few are so small that waiting for the
+/// other threads at each takes as long as they do. More rows have large products, which are shared out themselves.
+const FEW: usize = 64;
+
 impl Beams<'_> {
-    fn feed(&mut self, tokens: Vec<u32>) -> Result<Vec<f32>> {
+    /// One token more for each row, which continues one of `parents`; without these, for each history the first token.
+    fn feed(&mut self, parents: Option<&[u32]>, tokens: &[u32]) -> Result<Vec<f32>> {
         if tokens.is_empty() {
             return Ok(Vec::new());
         }
         let Beams { tiger, encoded, owners, past, level } = self;
-        let x = tiger.t5.decode(encoded, owners, tokens, past, &mut Dropout::off())?;
-        log_softmax(&tiger.logits(&x.detach(), *level)?)
+        let (rows, device) = (owners.len(), tiger.t5.device());
+        let shared = rows <= FEW && device.is_cpu();
+        let most = if shared { rows.div_ceil(rayon::current_num_threads()) } else { rows };
+        let part = |(at, (owners, tokens)): (usize, (&[u32], &[u32]))| {
+            let mut past = match parents {
+                Some(parents) => {
+                    past.select(&Tensor::new(&parents[at * most..][..owners.len()], device)?)?
+                }
+                None => Past::default(),
+            };
+            let all = (owners, Sight::All);
+            let x =
+                tiger.t5.decode(encoded, all, tokens.to_vec(), &mut past, &mut Dropout::off())?;
+            Ok((log_softmax(&tiger.logits(&x.detach(), *level)?)?, past))
+        };
+        let parts = owners.par_chunks(most).zip(tokens.par_chunks(most)).enumerate().map(part);
+        let (logs, pasts): (Vec<Vec<f32>>, Vec<Past>) =
+            parts.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        *past = Past::stack(&pasts)?;
+        Ok(logs.concat())
     }
 }
 
 impl Decoding for Beams<'_> {
     fn first(&mut self) -> Result<Vec<f32>> {
-        self.feed(vec![START; self.owners.len()])
+        self.feed(None, &vec![START; self.owners.len()])
     }
 
     fn step(&mut self, parents: &[u32], codes: &[u16]) -> Result<Vec<f32>> {
@@ -330,9 +384,9 @@ impl Decoding for Beams<'_> {
         if parents.is_empty() {
             return Ok(Vec::new());
         }
-        self.past = self.past.select(&Tensor::new(parents, tiger.t5.device())?)?;
         let offset = tiger.offsets[level] as u32;
-        self.feed(codes.iter().map(|code| offset + u32::from(*code)).collect())
+        let tokens: Vec<u32> = codes.iter().map(|code| offset + u32::from(*code)).collect();
+        self.feed(Some(parents), &tokens)
     }
 }
 

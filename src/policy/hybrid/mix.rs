@@ -64,7 +64,7 @@ pub(super) fn chosen(
     progress: &Progress,
 ) -> Result<Option<Mix>> {
     progress.stage("mix", validated.len() as u64);
-    let tried = tried();
+    let tried = tried(policy.has_content());
     let mut gains = vec![0f64; tried.len()];
     for history in validated {
         progress.check()?;
@@ -91,10 +91,11 @@ pub(super) fn chosen(
     Ok(best.filter(|_| !validated.is_empty()).map(|(mix, _)| mix))
 }
 
-/// The mixtures that are tried.
-fn tried() -> Vec<Mix> {
+/// The mixtures that are tried, with content in them where there is some.
+fn tried(content: bool) -> Vec<Mix> {
     let of = |step: u32| step as f32 / STEPS as f32;
-    let pairs = (0..=STEPS).flat_map(|graph| (0..=STEPS - graph).map(move |other| (graph, other)));
+    let most = move |graph: u32| if content { STEPS - graph } else { 0 };
+    let pairs = (0..=STEPS).flat_map(|graph| (0..=most(graph)).map(move |other| (graph, other)));
     pairs.map(|(graph, content)| Mix { graph: of(graph), content: of(content) }).collect()
 }
 
@@ -108,7 +109,8 @@ fn rivals(parts: &Parts, target: usize) -> Vec<[f32; 3]> {
 /// What the rank of the target earns.
 fn gain(weights: [f32; 3], rivals: &[[f32; 3]], target: [f32; 3]) -> f64 {
     let own = sum(weights, target);
-    let before = rivals.iter().filter(|other| sum(weights, **other) > own).take(RANKS).count();
+    // What a mixture cannot tell from the target stands before it: one that knows nothing must not win.
+    let before = rivals.iter().filter(|other| sum(weights, **other) >= own).take(RANKS).count();
     if before < RANKS { 1.0 / ((before + 2) as f64).log2() } else { 0.0 }
 }
 
@@ -136,12 +138,24 @@ mod tests {
         assert_eq!(gain([1.0, 0.0, 0.0], &many, [3.0; 3]), 0.0);
     }
 
+    /// A part that says nothing of any item earns nothing, though nothing stands before the target either.
+    #[test]
+    fn what_knows_nothing_earns_nothing() {
+        let mut parts = Parts::new(40);
+        parts.model = (0..40).map(|at| 1.0 - at as f32 / 40.0).collect();
+        let of = |graph, content, target: usize| {
+            gain(Mix { graph, content }.weights(), &rivals(&parts, target), parts.of(target))
+        };
+        assert_eq!((of(0.0, 1.0, 20), of(1.0, 0.0, 20)), (0.0, 0.0));
+        assert_eq!((of(0.0, 0.0, 0), of(0.0, 0.0, 20)), (1.0, 0.0));
+    }
+
     #[test]
     fn a_mixture_of_shares_is_one() {
         let mut scores = [0.0; 3];
         Mix { graph: 0.4, content: 0.1 }.apply(&parts(), &mut scores);
         assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-6);
         assert!((scores[0] - 0.28).abs() < 1e-6);
-        assert_eq!(tried().len(), 231);
+        assert_eq!((tried(true).len(), tried(false).len()), (231, 21));
     }
 }

@@ -7,6 +7,7 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::nn::{
@@ -72,6 +73,35 @@ pub(super) struct Encoded {
     segments: Segments,
 }
 
+/// Which tokens of a history another token sees, by the step that each belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sight {
+    /// All.
+    All,
+    /// Those of its own step and of earlier ones. The first token is step 0, then as many each make one more.
+    Earlier(usize),
+}
+
+impl Sight {
+    /// What is added to the scores of as many queries and keys, a query's step told by `step`: 1 × queries × keys, or one
+    /// row for all queries.
+    fn mask(
+        self,
+        (queries, keys): (usize, usize),
+        step: impl Fn(usize, usize) -> usize,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let Sight::Earlier(tokens) = self else {
+            return Ok(Tensor::zeros((1, 1, keys), DType::F32, device)?);
+        };
+        let step = &step;
+        let later = (0..queries).flat_map(|query| {
+            (0..keys).map(move |key| hidden(key.div_ceil(tokens) > step(query, tokens)))
+        });
+        Ok(Tensor::from_vec(later.collect(), (1, queries, keys), device)?)
+    }
+}
+
 /// What rows that decode have gathered, keys and values of each layer of the decoder: rows × length × 2 · heads · head
 /// width.
 #[derive(Clone, Default)]
@@ -103,32 +133,76 @@ impl T5 {
     pub(super) fn encode(
         &self,
         sequences: &[Vec<u32>],
+        sight: Sight,
         dropout: &mut Dropout<'_>,
     ) -> Result<Encoded> {
         let segments = Segments::of_lengths(sequences.iter().map(Vec::len));
         let sides = self.sides(segments.clone(), segments.clone());
-        let bias =
-            self.encoder.bias(self.shape, 0..segments.longest(), segments.longest(), true)?;
+        let longest = segments.longest();
+        let bias = self.encoder.bias(self.shape, 0..longest, longest, true)?;
+        let step = |query: usize, tokens| query.div_ceil(tokens);
+        let bias = bias.broadcast_add(&sight.mask((longest, longest), step, self.device())?)?;
         let mut x = dropout.apply(&sum_rows(&self.tokens, sequences.concat(), 1)?)?;
+        if segments.len() == 1 && dropout.random.is_none() && self.device().is_cpu() {
+            return self.encode_alone(&x, segments, &bias);
+        }
         for layer in &self.encoder.layers {
             let normed = layer.own.norm.forward(&x)?;
-            let mixed =
-                layer.own.mix(&normed, &layer.own.kv.forward(&normed)?, &bias, &sides, dropout)?;
-            x = dropout.add(&x, &mixed)?;
-            x = layer.feed(&x, dropout)?;
+            let kv = layer.own.kv.forward(&normed)?;
+            let mixed = layer.own.mix(&normed, &kv, &bias, &sides, dropout)?;
+            x = layer.feed(&dropout.add(&x, &mixed)?, dropout)?;
         }
         let states = dropout.apply(&self.encoder.norm.forward(&x)?)?;
-        let cross = self.decoder.layers.iter().filter_map(|layer| layer.cross.as_ref());
-        let pairs = cross.map(|cross| cross.kv.forward(&states));
-        Ok(Encoded { pairs: pairs.collect::<Result<_>>()?, segments })
+        Ok(Encoded { pairs: self.pairs(&states)?, segments })
     }
 
-    /// Decodes rows of `length` tokens each, behind what `past` holds, which they join. `owners`: the history of each row.
+    /// Keys and values of each layer of the decoder.
+    fn pairs(&self, states: &Tensor) -> Result<Vec<Tensor>> {
+        let cross = self.decoder.layers.iter().filter_map(|layer| layer.cross.as_ref());
+        cross.map(|cross| cross.kv.forward(states)).collect()
+    }
+
+    /// Reads one history without dropout: each thread takes some of its rows through the layers, and waits for the others
+    /// at their keys and values alone. At every product, as rows of a batch do, would take longer than the products.
+    fn encode_alone(&self, x: &Tensor, segments: Segments, bias: &Tensor) -> Result<Encoded> {
+        let rows = segments.rows();
+        let most = rows.div_ceil(rayon::current_num_threads());
+        let firsts: Vec<usize> = (0..rows).step_by(most).collect();
+        let part = |first: &usize| Ok(x.narrow(0, *first, most.min(rows - first))?);
+        let mut parts = firsts.iter().map(part).collect::<Result<Vec<Tensor>>>()?;
+        let each = |parts: &[Tensor], run: &(dyn Fn(usize, &Tensor) -> Result<Tensor> + Sync)| {
+            let runs = parts.par_iter().zip(&firsts).map(|(x, first)| run(*first, x));
+            runs.collect::<Result<Vec<Tensor>>>()
+        };
+        for layer in &self.encoder.layers {
+            let kv = each(&parts, &|_, x| layer.own.kv.forward(&layer.own.norm.forward(x)?))?;
+            let kv = Tensor::cat(&kv, 0)?;
+            parts = each(&parts, &|first, x| {
+                let queries = Segments::of_lengths([x.dim(0)?]);
+                let sides = self.sides(queries, segments.clone());
+                let bias = bias.narrow(1, first, x.dim(0)?)?;
+                let (normed, mut off) = (layer.own.norm.forward(x)?, Dropout::off());
+                let mixed = layer.own.mix(&normed, &kv, &bias, &sides, &mut off)?;
+                layer.feed(&(x + mixed)?, &mut off)
+            })?;
+        }
+        let pairs = parts.par_iter().map(|x| self.pairs(&self.encoder.norm.forward(x)?));
+        let pairs = pairs.collect::<Result<Vec<Vec<Tensor>>>>()?;
+        let layer = |at: usize| {
+            let parts: Vec<&Tensor> = pairs.iter().map(|pairs| &pairs[at]).collect();
+            Ok(Tensor::cat(&parts, 0)?)
+        };
+        let pairs = (0..self.decoder.layers.len()).map(layer).collect::<Result<_>>()?;
+        Ok(Encoded { pairs, segments })
+    }
+
+    /// Decodes rows of `length` tokens each, behind what `past` holds, which they join. `owners`: the history of each row,
+    /// and where `sight` is of what is earlier, the rows of a history are in order and continue its steps 0, 1, ….
     /// Gives the state behind every token, rows·length × width, as it is compared with tokens.
     pub(super) fn decode(
         &self,
         encoded: &Encoded,
-        owners: &[u32],
+        (owners, sight): (&[u32], Sight),
         tokens: Vec<u32>,
         past: &mut Past,
         dropout: &mut Dropout<'_>,
@@ -148,7 +222,8 @@ impl T5 {
         let bias = bias.broadcast_add(&later)?;
         let fold = Fold::new(owners, length, encoded.segments.len(), self.device())?;
         let there = self.sides(fold.queries.clone(), encoded.segments.clone());
-        let plain = Tensor::zeros((1, 1, encoded.segments.longest()), DType::F32, self.device())?;
+        let sizes = (fold.queries.longest(), encoded.segments.longest());
+        let seen = sight.mask(sizes, |query, _| query / length, self.device())?;
         let mut x = dropout.apply(&sum_rows(&self.tokens, tokens, 1)?)?;
         let layers = self.decoder.layers.iter().zip(&mut past.pairs).zip(&encoded.pairs);
         for ((layer, past), pairs) in layers {
@@ -164,7 +239,7 @@ impl T5 {
             x = dropout.add(&x, &mixed)?;
             if let Some(cross) = &layer.cross {
                 let folded = fold.fold(&cross.norm.forward(&x)?)?;
-                let mixed = cross.mix(&folded, pairs, &plain, &there, dropout)?;
+                let mixed = cross.mix(&folded, pairs, &seen, &there, dropout)?;
                 x = dropout.add(&x, &fold.unfold(&mixed)?)?;
             }
             x = layer.feed(&x, dropout)?;
@@ -190,6 +265,20 @@ impl Past {
             Ok(pair.as_ref().map(|pair| pair.index_select(parents, 0)).transpose()?)
         };
         Ok(Past { pairs: self.pairs.iter().map(select).collect::<Result<_>>()? })
+    }
+
+    /// The rows of all parts, one part behind the other. All have gathered as much.
+    pub(super) fn stack(parts: &[Past]) -> Result<Past> {
+        if let [part] = parts {
+            return Ok(part.clone());
+        }
+        let layers = parts.first().map_or(0, |part| part.pairs.len());
+        let stack = |layer: usize| -> Result<Option<Tensor>> {
+            let pairs: Vec<&Tensor> =
+                parts.iter().filter_map(|p| p.pairs[layer].as_ref()).collect();
+            Ok(if pairs.is_empty() { None } else { Some(Tensor::cat(&pairs, 0)?) })
+        };
+        Ok(Past { pairs: (0..layers).map(stack).collect::<Result<_>>()? })
     }
 }
 

@@ -168,3 +168,35 @@ fn gradients_equal_those_of_transformers() {
     check();
     composed(check);
 }
+
+/// One pass over a history gives every item what it has after those before it alone, and a history longer than what is read
+/// gives its parts.
+#[test]
+fn a_causal_encoder_learns_every_item_at_once() {
+    let mut config = tiny().config;
+    config.causal = true;
+    let tiger = Tiger::new(config, &SIZES, &of_tests().1, 1).unwrap();
+    let histories: [History<'_>; 3] = [&[3, 50, 21, 3], &[7], &[9, 10]];
+    let loss = |histories: &[History<'_>], targets| {
+        let mut random = source(0, 0);
+        let mut training = Training { random: &mut random, train: false, targets };
+        let loss = tiger.loss(&catalogue(), histories, &mut training).unwrap();
+        loss.to_scalar::<f32>().unwrap()
+    };
+    let check = || {
+        let ends: Vec<History<'_>> = histories
+            .iter()
+            .flat_map(|history| (1..=history.len()).map(|end| &history[..end]))
+            .collect();
+        let one_by_one: f32 = ends.iter().map(|end| loss(&[end], Targets::Last)).sum();
+        let at_once = loss(&histories, Targets::All);
+        assert!((one_by_one / ends.len() as f32 - at_once).abs() < 1e-4, "{one_by_one} {at_once}");
+    };
+    check();
+    composed(check);
+    let long: Vec<u32> = (0..30).collect();
+    let parts: Vec<f32> =
+        (21..=30).map(|end| loss(&[&long[end - 21..end]], Targets::All)).collect();
+    let drawn = loss(&[&long], Targets::All);
+    assert!(parts.iter().any(|part| (part - drawn).abs() < 1e-4), "{drawn} {parts:?}");
+}
