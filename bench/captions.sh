@@ -38,6 +38,7 @@ REBUILD CODEBOOK $1;"; }
       done
     done
   done
-  echo "SELECT * FROM evaluations;"
+  echo ".mode jsonl"
+  echo "SELECT policy, metrics FROM evaluations;"
 } >"$work/captions.sql"
 "$program" "$work/captions.sidql" --mode box -f "$work/captions.sql"

@@ -16,6 +16,8 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     shared: Arc<Shared>,
+    /// Whether it is that of work within a step: it can be stopped, but neither counts nor says anything.
+    within: bool,
 }
 
 #[derive(Debug, Default)]
@@ -152,11 +154,19 @@ impl Progress {
     /// Progress of work on this thread, which looks about twenty times a second whether its caller wants it to stop.
     pub(crate) fn polling(poll: Poll) -> Self {
         let shared = Shared { poll: Some((thread::current().id(), poll)), ..Shared::default() };
-        Progress { shared: Arc::new(shared) }
+        Progress { shared: Arc::new(shared), within: false }
+    }
+
+    /// Progress of work that is a step of this one, or part of a step.
+    pub(crate) fn within(&self) -> Self {
+        Progress { shared: Arc::clone(&self.shared), within: true }
     }
 
     /// Begins a stage of `total` steps (0 where unknown).
     pub(crate) fn stage(&self, name: impl Into<String>, total: u64) {
+        if self.within {
+            return;
+        }
         let mut stage = self.lock();
         stage.name = name.into();
         stage.started = Some(Instant::now());
@@ -166,12 +176,18 @@ impl Progress {
 
     /// Counts `steps` more as done.
     pub(crate) fn advance(&self, steps: u64) {
+        if self.within {
+            return;
+        }
         self.shared.steps.fetch_add(steps, Ordering::Relaxed);
         self.shared.done.fetch_add(steps, Ordering::Relaxed);
     }
 
     /// Notes the latest figure under a name.
     pub(crate) fn note(&self, name: &str, figure: f64) {
+        if self.within {
+            return;
+        }
         let mut stage = self.lock();
         match stage.notes.iter_mut().find(|(known, _)| known == name) {
             Some((_, slot)) => *slot = figure,
@@ -274,6 +290,21 @@ impl Checkpoint for Unsaved {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_within_is_stopped_but_not_counted() {
+        let progress = Progress::silent();
+        progress.stage("rounds", 3);
+        let within = progress.within();
+        within.stage("rows", 1000);
+        within.advance(500);
+        within.note("error", 1.0);
+        progress.advance(1);
+        let Snapshot { stage, done, total, notes, .. } = progress.snapshot();
+        assert_eq!((stage.as_str(), done, total, notes.len()), ("rounds", 1, 3, 0));
+        progress.stop();
+        assert!(within.check().unwrap_err().is_cancelled());
+    }
 
     #[test]
     fn a_curve_keeps_its_shape_in_few_points() {

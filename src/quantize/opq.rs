@@ -133,7 +133,7 @@ fn fit(
         (centre, turn)
     };
     let coders = coders(&centre, &turn);
-    let turned = coders.0.apply_all(&Vectors::new(&sample, vectors.dim())?, progress)?;
+    let turned = coders.0.apply_all(&Vectors::new(&sample, vectors.dim())?, &progress.within())?;
     let mut levels = Vec::with_capacity(spans.len());
     for (level, span) in spans.into_iter().enumerate() {
         progress.stage(
@@ -181,7 +181,7 @@ fn rotation(
     progress.stage("finding principal components", vectors.len() as u64);
     let principal = Principal::fit(vectors.data(), vectors.dim(), dim, progress)?;
     let (encoder, _) = Coder::principal(&principal);
-    let latent = encoder.apply_all(vectors, progress)?;
+    let latent = encoder.apply_all(vectors, &progress.within())?;
     let order = allotted(&latent, dim, spans);
     let axes = DMatrix::from_column_slice(vectors.dim(), dim, &principal.components);
     let axes = DMatrix::from_fn(vectors.dim(), dim, |row, at| axes[(row, order[at])]);
@@ -200,19 +200,20 @@ fn rotation(
             turn.transpose().as_slice().to_vec(),
             dim,
         ))]);
-        let turned = coder.apply_all(&rows, progress)?;
+        let within = progress.within();
+        let turned = coder.apply_all(&rows, &within)?;
         for (level, span) in spans.iter().enumerate() {
             let rows = part(&turned, dim, span);
             let settings = config.kmeans(level, PASSES);
             if codebooks.len() <= level {
-                codebooks.push(kmeans::fit(&rows, span.len(), &settings, progress)?);
+                codebooks.push(kmeans::fit(&rows, span.len(), &settings, &within)?);
             } else {
                 let from = std::mem::take(&mut codebooks[level]);
-                codebooks[level] = kmeans::lloyd(&rows, span.len(), from, &settings, progress)?;
+                codebooks[level] = kmeans::lloyd(&rows, span.len(), from, &settings, &within)?;
             }
         }
         let levels = spans.iter().cloned().zip(codebooks.iter().cloned()).collect();
-        turn = nearest_turn(&rows, &turned, &Stack::product(dim, levels), progress)?;
+        turn = nearest_turn(&rows, &turned, &Stack::product(dim, levels), &within)?;
         progress.advance(1);
     }
     Ok((principal.centre, axes * turn))
@@ -319,6 +320,17 @@ mod tests {
     fn rounds_lower_the_error() {
         let (none, some) = (error(0), error(12));
         assert!(some < none * 0.995, "{none} {some}");
+    }
+
+    /// What runs within a round counts rows and passes of its own, which are none of its steps.
+    #[test]
+    fn progress_counts_rounds() {
+        let (data, progress) = (sample(), Progress::silent());
+        let config = json!({"levels": 4, "codes": 8, "rounds": 3});
+        let config: Config = serde_json::from_value(config).unwrap();
+        rotation(&config, &Vectors::new(&data, 8).unwrap(), 8, &spans(8, 4), &progress).unwrap();
+        let shown = progress.snapshot();
+        assert_eq!((shown.done, shown.total), (3, 3), "{}", shown.stage);
     }
 
     #[test]

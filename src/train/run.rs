@@ -65,7 +65,7 @@ impl Options {
 pub(super) type Figures = BTreeMap<String, f64>;
 
 /// What an objective teaches.
-pub(super) trait Teach {
+pub(super) trait Teach: Send {
     /// The variables that move.
     fn params(&self) -> &Params;
 
@@ -209,6 +209,22 @@ impl<'a> Run<'a> {
     /// The updates of one batch. Its loss is their mean.
     fn batch(&mut self, batch: &[u32], progress: &Progress) -> Result<()> {
         let mut figures = self.teach.prepare(batch, self.place.step, progress)?;
+        // In the pool: from outside, each of a thousand operations would put a thread of the pool to work and this one to
+        // sleep. What comes before has threads of its own, which a thread of the pool must not wait for.
+        let (loss, more) = rayon::scope(|_| self.updates(batch))?;
+        figures.extend(more);
+        self.place.loss += loss;
+        for (name, figure) in &figures {
+            progress.note(name, *figure);
+        }
+        figures.insert("loss".to_owned(), loss);
+        self.mark(figures);
+        Ok(())
+    }
+
+    /// The mean loss of the updates of one batch, and the figures of the last.
+    fn updates(&mut self, batch: &[u32]) -> Result<(f64, Figures)> {
+        let mut figures = Figures::new();
         let mut sum = 0.0;
         for _ in 0..self.options.updates {
             let (loss, more) = self.teach.loss(batch, self.place.step)?;
@@ -221,14 +237,7 @@ impl<'a> Run<'a> {
             figures.extend(more);
             sum += value;
         }
-        let loss = sum / self.options.updates as f64;
-        self.place.loss += loss;
-        for (name, figure) in &figures {
-            progress.note(name, *figure);
-        }
-        figures.insert("loss".to_owned(), loss);
-        self.mark(figures);
-        Ok(())
+        Ok((sum / self.options.updates as f64, figures))
     }
 
     /// Adds a point to the curve.

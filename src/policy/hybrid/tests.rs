@@ -147,3 +147,19 @@ fn options_are_checked() {
         assert_eq!(built.err().map(|error| error.code()), Some("bad-option"), "{options}");
     }
 }
+
+/// Items without content: the mixture that validation chooses has none of it, and tells items apart.
+#[test]
+fn a_mixture_without_content_has_none_of_it() {
+    let catalogue = catalogue(&all());
+    let config = serde_json::from_value(json!({"width": 8, "hidden": 12})).unwrap();
+    let material = Material::from(&catalogue);
+    let mut policy = Hybrid::new(config, material, &Device::Cpu, 3).unwrap();
+    policy.count(&catalogue, &HISTORIES, &Progress::silent()).unwrap();
+    policy.settle(&catalogue, &HISTORIES, &Progress::silent()).unwrap();
+    assert_eq!(policy.mix.content, 0.0);
+    let mut scores = vec![0.0; ITEMS as usize];
+    policy.score(&[0, 3], &mut scores).unwrap();
+    assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-4);
+    assert!(scores.iter().any(|score| *score != scores[0]));
+}

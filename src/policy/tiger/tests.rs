@@ -200,3 +200,28 @@ fn a_causal_encoder_learns_every_item_at_once() {
     let drawn = loss(&[&long], Targets::All);
     assert!(parts.iter().any(|part| (part - drawn).abs() < 1e-4), "{drawn} {parts:?}");
 }
+
+/// A history alone goes through the layers in parts, and its rows in as many: the answers are those of a batch.
+#[test]
+fn a_history_alone_is_answered_as_in_a_batch() {
+    let tiger = tiny();
+    let histories: [History<'_>; 3] = [&[3, 50, 21, 8, 40], &[], &[7]];
+    let mut batch = tiger.begin(&catalogue(), &histories).unwrap();
+    let firsts = batch.first().unwrap();
+    let (parents, codes) = ([0, 0, 0, 1, 1, 1, 2, 2, 2], [0, 4, 2, 1, 1, 0, 3, 2, 4]);
+    let seconds = batch.step(&parents, &codes).unwrap();
+    let close = |got: &[f32], expected: &[f32]| {
+        assert_eq!(got.len(), expected.len());
+        for (got, expected) in got.iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-4, "{got} {expected}");
+        }
+    };
+    for (at, history) in histories.iter().enumerate() {
+        let mut alone = tiger.begin(&catalogue(), &[history]).unwrap();
+        close(&alone.first().unwrap(), &firsts[at * SIZES[0]..][..SIZES[0]]);
+        let rows = at * 3..at * 3 + 3;
+        let second = alone.step(&[0, 0, 0], &codes[rows.clone()]).unwrap();
+        close(&second, &seconds[rows.start * SIZES[1]..rows.end * SIZES[1]]);
+        assert_eq!(alone.step(&[2, 0, 1, 1], &[0, 1, 2, 3]).unwrap().len(), 4 * SIZES[2]);
+    }
+}
