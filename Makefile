@@ -64,7 +64,7 @@ bench: tools models
 	SIDQL_MODELS="$(MODELS)" bench/run.sh part
 	bench/run.sh endpoint
 	bench/run.sh sids
-	bench/run.sh ablation
+	SIDQL_MODELS="$(MODELS)" bench/run.sh ablation
 	@[ -n "$(PYTHON)" ] || echo "encode and quantize are left out: PYTHON names no interpreter with bench/peers/python/requirements.txt" >&2
 	PYTHON="$(PYTHON)" bench/run.sh recommend
 	[ -z "$(PYTHON)" ] || SIDQL_MODELS="$(MODELS)" PYTHON="$(PYTHON)" bench/run.sh encode

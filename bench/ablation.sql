@@ -1,7 +1,6 @@
 -- What the parts of the paper's training bring on Beauty, as far as they can be had there without a language model: text
 -- vectors by MiniLM, descriptors taken from categories, labels by rule. Photos are not to be had, so captions have a
--- script of their own, captions.sh. bench/run.sh gives the shell the folder of the data; `models` there is the folder of
--- models, or a link to it.
+-- script of their own, captions.sh. bench/run.sh gives the shell the data and the models.
 .timer on
 COPY items FROM 'beauty/items.jsonl.gz';
 COPY interactions FROM 'beauty/sequences.tsv.gz' WITH (layout = 'sequences');

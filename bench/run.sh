@@ -1,8 +1,8 @@
 #!/bin/sh
 # bench/run.sh NAME [MACHINE]   runs a measurement and keeps what it says in bench/runs/<date>-<MACHINE>/
 #
-# NAME      a script of statements, NAME.sql, which runs in the folder of the data; a program of sidql-bench; or a program
-#           of Python, python/NAME.py, which needs the module of bindings/python in PYTHON
+# NAME      a script of statements, NAME.sql, which runs in a folder with the data, and the models as `models`; a program of
+#           sidql-bench; or a program of Python, python/NAME.py, which needs the module of bindings/python in PYTHON
 # MACHINE   in words that anybody may read; by itself the cores and the system
 #
 # In the environment: DATA, the folder of the data (../shared/data); NOTE, what a reader of the figures should
@@ -42,7 +42,10 @@ if [ -f "bench/$name.sql" ]; then
   before=$(load)
   program=$(built)/sidql
   echo "$name runs; this can take many minutes"
-  (cd "${DATA:-../shared/data}" && "$program" "$work/$name.sidql" --mode box \
+  mkdir "$work/in"
+  for entry in "$(cd "${DATA:-../shared/data}" && pwd)"/*; do ln -s "$entry" "$work/in/"; done
+  [ -z "${SIDQL_MODELS:-}" ] || ln -sfn "$(cd "$SIDQL_MODELS" && pwd)" "$work/in/models"
+  (cd "$work/in" && "$program" "$work/$name.sidql" --mode box \
     -f "$root/bench/$name.sql" >"$work/$name.txt" 2>"$work/$name.log") || {
     cat "$work/$name.txt" "$work/$name.log" >&2
     exit 1

@@ -303,7 +303,7 @@ mod tests {
         let Snapshot { stage, done, total, notes, .. } = progress.snapshot();
         assert_eq!((stage.as_str(), done, total, notes.len()), ("rounds", 1, 3, 0));
         progress.stop();
-        assert!(within.check().unwrap_err().is_cancelled());
+        assert!(within.check().is_err_and(|error| error.is_cancelled()));
     }
 
     #[test]
